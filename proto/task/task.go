@@ -201,6 +201,11 @@ type Apply struct {
 	Template string `json:"template"`
 	Target   string `json:"target"`
 	Verify   *Step  `json:"verify,omitempty"`
+	// Encoding of rendered values: raw, json, shell or python.
+	Encoding string `json:"encoding,omitempty"`
+	// Digest of the template when the task was submitted, set then: apply
+	// refuses a template that has changed since.
+	Digest string `json:"digest,omitempty"`
 }
 
 // A Duration is a time.Duration that reads seconds (600, 1.5) or text ("10m")

@@ -34,6 +34,8 @@ type Offer struct {
 	// Seed for fresh inputs.
 	Seed    int64 `json:"seed"`
 	Repeats int   `json:"repeats"`
+	// Metrics the objectives need: a measurement without one is no_metric.
+	Metrics []string `json:"metrics,omitempty"`
 	// Spec is the kind's own part of the task, decoded by its runner.
 	Spec json.RawMessage `json:"spec,omitempty"`
 	// Staged says that the runner prepares (renders, builds) before it needs

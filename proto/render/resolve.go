@@ -1,0 +1,82 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fleetune/fleetune/proto/render/placeholder"
+)
+
+// Resolve fills in the builtins. One that has no value in this step, such as
+// EXP_RESULT_PATH in a build, is an error unless it has a fallback.
+func (a Argv) Resolve(builtins map[string]string) ([]string, error) {
+	out := make([]string, 0, len(a))
+	for i, segments := range a {
+		s, err := Resolve(segments, builtins)
+		if err != nil {
+			return nil, fmt.Errorf("argv[%d]: %w", i, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// Resolve fills in the builtins of one text.
+func Resolve(segments []placeholder.Segment, builtins map[string]string) (string, error) {
+	var b strings.Builder
+	for _, s := range segments {
+		value, ok := builtins[s.Name]
+		switch {
+		case s.Name == "":
+			b.WriteString(s.Text)
+		case ok:
+			b.WriteString(value)
+		case s.Fallback:
+			b.WriteString(s.Text)
+		default:
+			return "", fmt.Errorf("%w: {{%s}} has no value in this step", ErrRender, s.Name)
+		}
+	}
+	return b.String(), nil
+}
+
+// Shell writes the argument list as a line for a POSIX shell, builtins as
+// variables, so that a user can read it and paste it.
+func (a Argv) Shell() string {
+	words := make([]string, 0, len(a))
+	for _, segments := range a {
+		var b strings.Builder
+		for _, s := range segments {
+			if s.Name != "" {
+				b.WriteString(`"$` + s.Name + `"`)
+			} else {
+				b.WriteString(shellWord(s.Text))
+			}
+		}
+		if len(segments) == 0 {
+			b.WriteString("''")
+		}
+		words = append(words, b.String())
+	}
+	return strings.Join(words, " ")
+}
+
+// Preview writes the commands of a rendering, one a line, as the command line
+// shows them before a task is submitted.
+func (r *Rendering) Preview() string {
+	var b strings.Builder
+	for _, s := range []struct {
+		name string
+		step *Step
+	}{{"build", r.Build}, {"inputs", r.Inputs}, {"check", r.Check}, {"reference", r.Reference}, {"run", r.Run}} {
+		if s.step != nil {
+			fmt.Fprintf(&b, "%-10s %s\n", s.name, s.step.Argv.Shell())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Env)) {
+		fmt.Fprintf(&b, "%-10s %s=%s\n", "env", name, Argv{r.Env[name]}.Shell())
+	}
+	return b.String()
+}

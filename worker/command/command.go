@@ -1,0 +1,93 @@
+// Package command runs command experiments: it renders a task's files at one
+// point, builds them, proves the result correct and measures it. The agent
+// stages an experiment (render and build) before it leases devices, and runs
+// it on them afterwards.
+//
+// The order within Run is the package's promise: fresh inputs, the candidate's
+// check, then the trusted outputs, then the comparison; only then the timing,
+// and after it the same gate again with other inputs. Candidate code never runs
+// while trusted outputs exist, what it may have tampered with is verified
+// before it is trusted, and nothing it prints is read as a result.
+//
+// Every program goes through worker/process, so none outlives its step.
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/wire"
+	"github.com/fleetune/fleetune/worker/process"
+)
+
+// A Job is one attempt of an experiment, as the agent hands it over.
+type Job struct {
+	Offer wire.Offer
+	// Tag marks every process of the attempt; programs see it as EXP_RUN_ID.
+	Tag string
+	// Dir is a fresh, empty folder for the attempt alone. Close empties it.
+	Dir string
+	// Files opens a bundle by its digest.
+	Files func(ctx context.Context, digest string) (io.ReadCloser, error)
+	// Log names the file that captures a stream, such as "build stderr".
+	Log func(stream string) (path string)
+	// BuildCores are the CPU cores that a build may use; empty means any.
+	BuildCores []int
+}
+
+// A Result is how an attempt ended.
+type Result struct {
+	Outcome     experiment.Outcome
+	Measurement *experiment.Measurement
+	Failure     *experiment.Failure
+	// Unproven says that processes of the attempt may still be alive, so that
+	// its devices must be quarantined.
+	Unproven bool
+}
+
+// A ProcessRunner starts a program and returns when its whole tree is proven
+// dead; *process.Runner does it.
+type ProcessRunner interface {
+	Run(ctx context.Context, s process.Spec) (process.Exit, error)
+}
+
+// Options of a Runner. The zero value is usable.
+type Options struct {
+	// Secret resolves a secret by its name. Nil means that there are none.
+	Secret func(name string) (string, error)
+	// Environ is the environment that Env.Pass and PATH are taken from, as
+	// os.Environ gives it; nil means the worker's own.
+	Environ []string
+	// LogCap bounds the captured output of one stream, in bytes; 0 means
+	// process.DefaultLogCap.
+	LogCap int64
+	// Grace is the time between SIGTERM and SIGKILL when a limit is hit; 0
+	// means SIGKILL at once.
+	Grace time.Duration
+}
+
+// A Runner runs command experiments. Its methods may be called from many
+// goroutines.
+type Runner struct {
+	run  ProcessRunner
+	opts Options
+}
+
+var _ ProcessRunner = (*process.Runner)(nil)
+
+// New returns a Runner that starts programs with run.
+func New(run ProcessRunner, o Options) *Runner {
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.Secret == nil {
+		o.Secret = func(name string) (string, error) {
+			return "", fmt.Errorf("secret %q: this worker has no secrets", name)
+		}
+	}
+	return &Runner{run: run, opts: o}
+}
