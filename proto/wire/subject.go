@@ -63,3 +63,25 @@ func LogSubject(worker string, experiment uuid.UUID) string {
 
 // ExperimentLogs matches the output of every attempt of an experiment.
 func ExperimentLogs(experiment uuid.UUID) string { return prefix + "log.*." + experiment.String() }
+
+// WorkerLogs matches the output of every attempt of a worker.
+func WorkerLogs(worker string) string { return prefix + "log." + worker + ".>" }
+
+// ManagerName is what the manager is called on the bus; no worker may be.
+const ManagerName = "manager"
+
+// ValidWorkerName tells whether a worker may have that name: one token of a
+// subject, of letters, digits, dashes and underscores, 128 at most, beginning
+// with a letter or digit, and not the manager's own.
+func ValidWorkerName(name string) bool {
+	if name == "" || len(name) > 128 || name == ManagerName || name[0] == '-' || name[0] == '_' {
+		return false
+	}
+	for _, r := range name {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && r != '-' && r != '_' {
+			return false
+		}
+	}
+	return true
+}
