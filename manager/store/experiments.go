@@ -1,0 +1,267 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/space"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// An Experiment is a row of experiments.
+type Experiment struct {
+	ID         uuid.UUID
+	TaskID     uuid.UUID
+	Number     int
+	Purpose    experiment.Purpose
+	Confirms   *int
+	Parameters space.Point
+	State      experiment.State
+	Outcome    *experiment.Outcome
+	Epoch      int64
+	Attempts   int
+	Worker     *string
+	Devices    []string
+	QueuedAt   time.Time
+	StartedAt  *time.Time
+	FinishedAt *time.Time
+	// Scores holds one number per objective, in the metric's own unit.
+	Scores  []float64
+	Metrics map[string]Summary
+	Failure *experiment.Failure
+}
+
+// A Summary is a metric without its samples; those stay with the attempt.
+type Summary struct {
+	Unit   string  `json:"unit"`
+	Median float64 `json:"median"`
+	Spread float64 `json:"spread"`
+	Count  int     `json:"count"`
+}
+
+const experimentColumns = `id, task_id, number, purpose, confirms, parameters, state, outcome, epoch, attempts,
+	worker, devices, queued_at, started_at, finished_at, scores, metrics, failure`
+
+func collectExperiments(rows pgx.Rows, err error) ([]Experiment, error) {
+	if err != nil {
+		return nil, fmt.Errorf("reading experiments: %w", err)
+	}
+	experiments, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Experiment])
+	if err != nil {
+		return nil, fmt.Errorf("reading experiments: %w", err)
+	}
+	return experiments, nil
+}
+
+// Experiments returns a task's experiments behind number after, in order.
+func (s *Store) Experiments(ctx context.Context, task uuid.UUID, after, limit int) ([]Experiment, error) {
+	return collectExperiments(s.pool.Query(ctx, `SELECT `+experimentColumns+` FROM experiments
+		WHERE task_id = $1 AND number > $2 ORDER BY number LIMIT $3`, task, after, limit))
+}
+
+// Experiment returns one experiment of a task.
+func (s *Store) Experiment(ctx context.Context, task uuid.UUID, number int) (Experiment, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+experimentColumns+` FROM experiments WHERE task_id = $1 AND number = $2`, task, number)
+	if err != nil {
+		return Experiment{}, fmt.Errorf("reading an experiment: %w", err)
+	}
+	e, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Experiment])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Experiment{}, fmt.Errorf("experiment %d: %w", number, ErrNotFound)
+	}
+	if err != nil {
+		return Experiment{}, fmt.Errorf("reading an experiment: %w", err)
+	}
+	return e, nil
+}
+
+// QueuedExperiments returns the experiments of a task that wait to be claimed,
+// confirmations included, in order.
+func (s *Store) QueuedExperiments(ctx context.Context, task uuid.UUID, limit int) ([]Experiment, error) {
+	return collectExperiments(s.pool.Query(ctx, `SELECT `+experimentColumns+` FROM experiments
+		WHERE task_id = $1 AND finished_at IS NULL AND state = 'queued' ORDER BY number LIMIT $2`, task, limit))
+}
+
+// Running returns every experiment that is under a lease.
+func (s *Store) Running(ctx context.Context) ([]LiveExperiment, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, task_id, epoch, worker, session FROM experiments
+		WHERE finished_at IS NULL AND state = 'running'`)
+	if err != nil {
+		return nil, fmt.Errorf("reading running experiments: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[LiveExperiment])
+}
+
+// A LiveExperiment is an experiment under a lease.
+type LiveExperiment struct {
+	ID      uuid.UUID
+	Task    uuid.UUID
+	Epoch   int64
+	Worker  string
+	Session uuid.UUID
+}
+
+// A NewExperiment is a point to be measured.
+type NewExperiment struct {
+	ID         uuid.UUID
+	Number     int
+	Purpose    experiment.Purpose
+	Confirms   *int
+	Parameters space.Point
+}
+
+// InsertExperiments adds queued experiments to a running task under the
+// leader's term. ErrNotLeader and ErrState (the task is no longer running)
+// leave nothing behind.
+func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUID, experiments []NewExperiment) error {
+	ids := make([]uuid.UUID, len(experiments))
+	numbers := make([]int, len(experiments))
+	purposes := make([]string, len(experiments))
+	confirms := make([]*int, len(experiments))
+	parameters := make([]string, len(experiments))
+	for i, e := range experiments {
+		point, err := json.Marshal(e.Parameters)
+		if err != nil {
+			return fmt.Errorf("encoding parameters: %w", err)
+		}
+		ids[i], numbers[i], purposes[i], confirms[i], parameters[i] = e.ID, e.Number, string(e.Purpose), e.Confirms, string(point)
+	}
+	// One statement: the locks on the leader's and the task's row hold until it
+	// commits, so neither a deposed leader nor a cancelled task adds a row.
+	tag, err := s.pool.Exec(ctx, `
+		WITH leading AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
+		     running AS (SELECT id FROM tasks WHERE id = $2 AND state = 'running' FOR SHARE)
+		INSERT INTO experiments (id, task_id, number, purpose, confirms, parameters, state)
+		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, 'queued'
+		FROM leading, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[])
+		     AS n (id, number, purpose, confirms, parameters)`,
+		term, task, ids, numbers, purposes, confirms, parameters)
+	if err != nil {
+		return fmt.Errorf("adding experiments: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrState
+	}
+	return nil
+}
+
+// InsertNotStarted adds the rows of experiments that the task's time-out kept
+// from ever starting, so that every configuration has its row.
+func (s *Store) InsertNotStarted(ctx context.Context, task uuid.UUID, experiments []NewExperiment) error {
+	_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"experiments"},
+		[]string{"id", "task_id", "number", "purpose", "parameters", "state", "outcome", "finished_at"},
+		pgx.CopyFromSlice(len(experiments), func(i int) ([]any, error) {
+			e := experiments[i]
+			return []any{e.ID, task, e.Number, string(e.Purpose), e.Parameters, "cancelled", "not_started", time.Now()}, nil
+		}))
+	if err != nil {
+		return fmt.Errorf("adding experiments that never started: %w", err)
+	}
+	return nil
+}
+
+// ExpireQueued marks a task's queued experiments as not started: the task's
+// time is over.
+func (s *Store) ExpireQueued(ctx context.Context, task uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `UPDATE experiments SET state = 'cancelled', outcome = 'not_started', finished_at = now()
+		WHERE task_id = $1 AND state = 'queued' AND finished_at IS NULL RETURNING id`, task)
+	if err != nil {
+		return nil, fmt.Errorf("ending queued experiments: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// SetBaseline remembers which experiment is the task's baseline.
+func (s *Store) SetBaseline(ctx context.Context, task uuid.UUID, number int) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE tasks SET baseline = $2 WHERE id = $1`, task, number); err != nil {
+		return fmt.Errorf("storing the baseline: %w", err)
+	}
+	return nil
+}
+
+// Counts of a task's experiments by state; confirmations are counted apart.
+type Counts struct {
+	Total         int `json:"total"`
+	Queued        int `json:"queued"`
+	Running       int `json:"running"`
+	Success       int `json:"success"`
+	Failed        int `json:"failed"`
+	Cancelled     int `json:"cancelled"`
+	Confirmations int `json:"confirmations"`
+	Confirmed     int `json:"confirmed"`
+}
+
+// Counts returns the counts of the given tasks.
+func (s *Store) Counts(ctx context.Context, tasks []uuid.UUID) (map[uuid.UUID]Counts, error) {
+	rows, err := s.pool.Query(ctx, `SELECT task_id, total, queued, running, success, failed, cancelled, confirmations, confirmed
+		FROM task_progress WHERE task_id = ANY($1)`, tasks)
+	if err != nil {
+		return nil, fmt.Errorf("counting experiments: %w", err)
+	}
+	counts := make(map[uuid.UUID]Counts, len(tasks))
+	var id uuid.UUID
+	var c Counts
+	_, err = pgx.ForEachRow(rows, []any{&id, &c.Total, &c.Queued, &c.Running, &c.Success, &c.Failed, &c.Cancelled,
+		&c.Confirmations, &c.Confirmed}, func() error {
+		counts[id] = c
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting experiments: %w", err)
+	}
+	return counts, nil
+}
+
+// An Attempt is a row of attempts.
+type Attempt struct {
+	ExperimentID uuid.UUID
+	Epoch        int64
+	Attempt      int
+	Worker       string
+	Devices      []string
+	StartedAt    *time.Time
+	FinishedAt   time.Time
+	Outcome      string
+	Accepted     bool
+	Measurement  *experiment.Measurement
+	Failure      *experiment.Failure
+	Timings      map[string]time.Duration
+}
+
+// Attempts returns an experiment's attempts that ended, in order of epoch.
+func (s *Store) Attempts(ctx context.Context, id uuid.UUID) ([]Attempt, error) {
+	rows, err := s.pool.Query(ctx, `SELECT experiment_id, epoch, attempt, worker, devices, started_at, finished_at, outcome,
+		accepted, measurement, failure, timings FROM attempts WHERE experiment_id = $1 ORDER BY epoch`, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading attempts: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Attempt])
+}
+
+// Confirmations returns the measurements of a task's accepted confirmations,
+// by the number of the experiment they confirm.
+func (s *Store) Confirmations(ctx context.Context, task uuid.UUID) (map[int]experiment.Measurement, error) {
+	rows, err := s.pool.Query(ctx, `SELECT e.confirms, a.measurement FROM experiments e
+		JOIN attempts a ON a.experiment_id = e.id AND a.accepted
+		WHERE e.task_id = $1 AND e.purpose = 'confirm' AND e.state = 'success' AND a.measurement IS NOT NULL`, task)
+	if err != nil {
+		return nil, fmt.Errorf("reading confirmations: %w", err)
+	}
+	found := map[int]experiment.Measurement{}
+	var number int
+	var m experiment.Measurement
+	_, err = pgx.ForEachRow(rows, []any{&number, &m}, func() error {
+		found[number] = m
+		m = experiment.Measurement{}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading confirmations: %w", err)
+	}
+	return found, nil
+}

@@ -1,0 +1,294 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fleetune/fleetune/proto/task"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// TaskState is where a task stands.
+type TaskState string
+
+// The task states. Completed, failed and cancelled are final.
+const (
+	TaskWaiting   TaskState = "waiting" // for the tasks it depends on
+	TaskRunning   TaskState = "running"
+	TaskPaused    TaskState = "paused"
+	TaskCompleted TaskState = "completed"
+	TaskFailed    TaskState = "failed"
+	TaskCancelled TaskState = "cancelled"
+)
+
+// Final says that nothing more will happen to a task in this state.
+func (s TaskState) Final() bool {
+	return s == TaskCompleted || s == TaskFailed || s == TaskCancelled
+}
+
+// A Task is a row of tasks.
+type Task struct {
+	ID         uuid.UUID
+	Name       string
+	Spec       *task.Task
+	Kind       string
+	Priority   task.Priority
+	State      TaskState
+	Cause      string
+	Planned    int
+	Baseline   *int
+	Best       *int
+	Speedup    json.RawMessage
+	CreatedAt  time.Time
+	StartedAt  *time.Time
+	DeadlineAt *time.Time
+	PausedAt   *time.Time
+	FinishedAt *time.Time
+}
+
+const taskColumns = `id, name, spec, kind, priority, state, cause, planned, baseline, best, speedup,
+	created_at, started_at, deadline_at, paused_at, finished_at`
+
+func scanTask(row pgx.CollectableRow) (Task, error) {
+	return pgx.RowToStructByPos[Task](row)
+}
+
+// A NewTask is what a submit hands in.
+type NewTask struct {
+	Spec    *task.Task
+	Source  string
+	Planned int
+	// Bundle holds the task's file contents under Spec.Command.Bundle; may be nil.
+	Bundle []byte
+}
+
+// CreateTask stores a task. It starts waiting if it depends on tasks that are
+// not completed, running otherwise. ErrTaskExists and ErrNotFound (a
+// dependency) leave nothing behind.
+func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
+	var created Task
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Task{}, fmt.Errorf("making a task id: %w", err)
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if n.Bundle != nil {
+			if _, err := tx.Exec(ctx, `INSERT INTO bundles (digest, data) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+				n.Spec.Command.Bundle, n.Bundle); err != nil {
+				return fmt.Errorf("storing the bundle: %w", err)
+			}
+		}
+		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned)
+			VALUES ($1, $2, $3, $4, $5, $6, 'running', $7) RETURNING `+taskColumns,
+			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned)
+		if err != nil {
+			return err
+		}
+		if created, err = pgx.CollectExactlyOneRow(rows, scanTask); err != nil {
+			var pgErr *pgconn.PgError
+			if errors.As(err, &pgErr) && pgErr.ConstraintName == "tasks_name_key" {
+				return fmt.Errorf("%w: %s", ErrTaskExists, n.Spec.Name)
+			}
+			return fmt.Errorf("storing the task: %w", err)
+		}
+		if err := depend(ctx, tx, &created, n.Spec.DependsOn); err != nil {
+			return err
+		}
+		return announce(ctx, tx, created.ID, "task", map[string]any{"state": created.State, "name": created.Name})
+	})
+	return created, err
+}
+
+// depend records a new task's dependencies and makes it wait for those that
+// are not completed yet.
+func depend(ctx context.Context, tx pgx.Tx, t *Task, names []string) error {
+	for _, name := range names {
+		tag, err := tx.Exec(ctx, `INSERT INTO task_dependencies (task_id, depends_on)
+			SELECT $1, id FROM tasks WHERE name = $2 AND id <> $1 ON CONFLICT DO NOTHING`, t.ID, name)
+		if err != nil {
+			return fmt.Errorf("storing a dependency: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return fmt.Errorf("depends_on: task %q: %w", name, ErrNotFound)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	tag, err := tx.Exec(ctx, `UPDATE tasks SET state = 'waiting', cause = 'waits for the tasks it depends on'
+		WHERE id = $1 AND EXISTS (SELECT 1 FROM task_dependencies d JOIN tasks t ON t.id = d.depends_on
+			WHERE d.task_id = $1 AND t.state <> 'completed')`, t.ID)
+	if err != nil {
+		return fmt.Errorf("checking dependencies: %w", err)
+	}
+	if tag.RowsAffected() > 0 {
+		t.State, t.Cause = TaskWaiting, "waits for the tasks it depends on"
+	}
+	return nil
+}
+
+// Task finds a task by name or id.
+func (s *Store) Task(ctx context.Context, ref string) (Task, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks WHERE name = $1 OR id::text = $1
+		ORDER BY name = $1 DESC LIMIT 1`, ref)
+	if err != nil {
+		return Task{}, fmt.Errorf("reading a task: %w", err)
+	}
+	t, err := pgx.CollectExactlyOneRow(rows, scanTask)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Task{}, fmt.Errorf("task %q: %w", ref, ErrNotFound)
+	}
+	if err != nil {
+		return Task{}, fmt.Errorf("reading a task: %w", err)
+	}
+	return t, nil
+}
+
+// TaskSource returns the task file as it was submitted.
+func (s *Store) TaskSource(ctx context.Context, id uuid.UUID) (string, error) {
+	var source string
+	if err := s.pool.QueryRow(ctx, `SELECT source FROM tasks WHERE id = $1`, id).Scan(&source); err != nil {
+		return "", fmt.Errorf("reading a task's source: %w", err)
+	}
+	return source, nil
+}
+
+// TaskNames returns the names of the newest tasks, for completion and for
+// suggesting the nearest name.
+func (s *Store) TaskNames(ctx context.Context, limit int) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT name FROM tasks ORDER BY created_at DESC LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing task names: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// Tasks lists tasks, newest first, with their counts. An empty state lists
+// all; before, when not zero, continues a listing behind that creation time.
+func (s *Store) Tasks(ctx context.Context, state TaskState, before time.Time, limit int) ([]Task, error) {
+	if before.IsZero() {
+		before = time.Now().Add(24 * time.Hour)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks
+		WHERE ($1 = '' OR state = $1) AND created_at < $2 ORDER BY created_at DESC, id LIMIT $3`, string(state), before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing tasks: %w", err)
+	}
+	return pgx.CollectRows(rows, scanTask)
+}
+
+// LiveTasks returns every task that is not final, oldest first.
+func (s *Store) LiveTasks(ctx context.Context) ([]Task, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks WHERE finished_at IS NULL ORDER BY created_at, id`)
+	if err != nil {
+		return nil, fmt.Errorf("listing live tasks: %w", err)
+	}
+	return pgx.CollectRows(rows, scanTask)
+}
+
+// Pause holds a task back: what runs goes on, nothing new is granted.
+func (s *Store) Pause(ctx context.Context, id uuid.UUID) error {
+	return s.changeTask(ctx, id, `UPDATE tasks SET state = 'paused', paused_at = now()
+		WHERE id = $1 AND state = 'running' RETURNING state`)
+}
+
+// Resume lets a paused task go on; its deadline moves by the time it was paused.
+func (s *Store) Resume(ctx context.Context, id uuid.UUID) error {
+	return s.changeTask(ctx, id, `UPDATE tasks SET state = 'running',
+		deadline_at = deadline_at + (now() - paused_at), paused_at = NULL
+		WHERE id = $1 AND state = 'paused' RETURNING state`)
+}
+
+// CancelTask ends a task. Its queued experiments are cancelled with it; those
+// that run end when their workers have stopped them. Tasks that wait for it
+// are cancelled too.
+func (s *Store) CancelTask(ctx context.Context, id uuid.UUID, cause string) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		return finishTask(ctx, tx, id, TaskCancelled, cause)
+	})
+}
+
+// FinishTask ends a running task as completed or failed.
+func (s *Store) FinishTask(ctx context.Context, id uuid.UUID, state TaskState, cause string, best *int, speedup json.RawMessage) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE tasks SET best = $2, speedup = $3 WHERE id = $1 AND finished_at IS NULL`,
+			id, best, speedup); err != nil {
+			return fmt.Errorf("storing the best: %w", err)
+		}
+		return finishTask(ctx, tx, id, state, cause)
+	})
+}
+
+// finishTask ends a task, cancels what of it is still queued, and settles the
+// tasks that wait for it: they start when nothing else holds them back, or
+// are cancelled when it did not complete.
+func finishTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, state TaskState, cause string) error {
+	tag, err := tx.Exec(ctx, `UPDATE tasks SET state = $2, cause = $3, finished_at = now()
+		WHERE id = $1 AND finished_at IS NULL`, id, state, cause)
+	if err != nil {
+		return fmt.Errorf("ending a task: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fmt.Errorf("the task has ended already: %w", ErrState)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE experiments SET state = 'cancelled', outcome = 'cancelled', finished_at = now()
+		WHERE task_id = $1 AND state = 'queued'`, id); err != nil {
+		return fmt.Errorf("cancelling queued experiments: %w", err)
+	}
+	if err := announce(ctx, tx, id, "task", map[string]any{"state": state, "cause": cause}); err != nil {
+		return err
+	}
+	return settleDependents(ctx, tx, id, state)
+}
+
+func settleDependents(ctx context.Context, tx pgx.Tx, id uuid.UUID, state TaskState) error {
+	rows, err := tx.Query(ctx, `SELECT t.id FROM task_dependencies d JOIN tasks t ON t.id = d.task_id
+		WHERE d.depends_on = $1 AND t.state = 'waiting' FOR UPDATE OF t`, id)
+	if err != nil {
+		return fmt.Errorf("reading dependents: %w", err)
+	}
+	dependents, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("reading dependents: %w", err)
+	}
+	for _, dependent := range dependents {
+		if state != TaskCompleted {
+			if err := finishTask(ctx, tx, dependent, TaskCancelled, "a task it depends on has "+string(state)); err != nil {
+				return err
+			}
+			continue
+		}
+		tag, err := tx.Exec(ctx, `UPDATE tasks SET state = 'running', cause = ''
+			WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM task_dependencies d JOIN tasks t ON t.id = d.depends_on
+				WHERE d.task_id = $1 AND t.state <> 'completed')`, dependent)
+		if err != nil {
+			return fmt.Errorf("starting a dependent: %w", err)
+		}
+		if tag.RowsAffected() > 0 {
+			if err := announce(ctx, tx, dependent, "task", map[string]any{"state": TaskRunning}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// changeTask runs one fenced update of a task's state and announces it.
+func (s *Store) changeTask(ctx context.Context, id uuid.UUID, update string) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		var state TaskState
+		err := tx.QueryRow(ctx, update, id).Scan(&state)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrState
+		}
+		if err != nil {
+			return fmt.Errorf("changing a task: %w", err)
+		}
+		return announce(ctx, tx, id, "task", map[string]any{"state": state})
+	})
+}
