@@ -12,22 +12,16 @@ import (
 type logger struct {
 	log zerolog.Logger
 
-	mu   sync.Mutex
-	last string
+	mu    sync.Mutex
+	fatal string
 }
 
-// lastError is the last line that the server wrote as an error: the reason
-// why it did not start.
-func (l *logger) lastError() string {
+// died is what the server wrote when it could not go on, or "". The server
+// leaves it to its logger to end the process, and goes on half-started.
+func (l *logger) died() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.last
-}
-
-func (l *logger) keep(format string, v []any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last = fmt.Sprintf(format, v...)
+	return l.fatal
 }
 
 // Noticef implements server.Logger.
@@ -37,15 +31,13 @@ func (l *logger) Noticef(format string, v ...any) { l.log.Debug().Msgf(format, v
 func (l *logger) Warnf(format string, v ...any) { l.log.Warn().Msgf(format, v...) }
 
 // Errorf implements server.Logger.
-func (l *logger) Errorf(format string, v ...any) {
-	l.keep(format, v)
-	l.log.Error().Msgf(format, v...)
-}
+func (l *logger) Errorf(format string, v ...any) { l.log.Error().Msgf(format, v...) }
 
-// Fatalf implements server.Logger. It does not exit: Start notices.
+// Fatalf implements server.Logger. It does not end the process: Start notices.
 func (l *logger) Fatalf(format string, v ...any) {
-	l.keep(format, v)
-	l.log.Error().Msgf(format, v...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fatal = fmt.Sprintf(format, v...)
 }
 
 // Debugf implements server.Logger.

@@ -58,12 +58,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	nats.SetLoggerV2(record, o.Log.GetLevel() <= zerolog.DebugLevel, false, false)
 	s := &Server{nats: nats}
 	nats.Start()
-	if err := s.awaitReady(ctx); err != nil {
+	if err := s.awaitReady(ctx, record); err != nil {
 		s.Shutdown()
-		if cause := record.lastError(); cause != "" {
-			err = fmt.Errorf("%w: %s", err, cause)
-		}
-		return nil, err
+		return nil, fmt.Errorf("starting the NATS server: %w", err)
 	}
 	if !o.InProcess {
 		s.url = nats.ClientURL()
@@ -111,18 +108,22 @@ func (s *Server) Shutdown() {
 	s.nats.WaitForShutdown()
 }
 
-func (s *Server) awaitReady(ctx context.Context) error {
+func (s *Server) awaitReady(ctx context.Context, record *logger) error {
 	deadline := time.Now().Add(readyTime)
 	for {
 		// Asking in short turns lets the context end a long recovery.
-		if s.nats.ReadyForConnections(100 * time.Millisecond) {
+		ready := s.nats.ReadyForConnections(50 * time.Millisecond)
+		if cause := record.died(); cause != "" {
+			return errors.New(cause)
+		}
+		if ready {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("starting the NATS server: %w", err)
+			return err
 		}
-		if !s.nats.Running() || time.Now().After(deadline) {
-			return errors.New("the NATS server did not start")
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not ready after %v", readyTime)
 		}
 	}
 }
