@@ -128,8 +128,18 @@ func (f *Fetcher) begin(consumer string, batch int) *pull {
 func (f *Fetcher) await(ctx context.Context, p *pull, limit time.Duration) ([]*nats.Msg, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
+	var down <-chan nats.Status
+	if limit > answerTime {
+		// The server forgets a pull with its connection; a long wait must
+		// not outlive it.
+		changes := f.bus.conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+		defer f.bus.conn.RemoveStatusListener(changes)
+		down = changes
+	}
 	select {
 	case <-p.done:
+	case <-down:
+		f.complete(p, fmt.Errorf("fetching from %s: %w", p.consumer, ErrOffline))
 	case <-ctx.Done():
 		f.complete(p, ctx.Err())
 	case <-timer.C:

@@ -126,3 +126,7 @@ func RemoveQueue(ctx context.Context, js jetstream.JetStream, queue, priority st
 	}
 	return fmt.Errorf("removing consumer %s: %w", name, err)
 }
+
+// OfferWaits is the code of the jetstream.APIError that answers a second offer
+// of an experiment whose first one still waits: nothing is wrong.
+const OfferWaits jetstream.ErrorCode = 10077
