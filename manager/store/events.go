@@ -31,29 +31,44 @@ func announce(ctx context.Context, tx pgx.Tx, task uuid.UUID, kind string, paylo
 }
 
 // Events returns up to limit events behind the one with id after, of one task
-// or of all. It stays behind transactions that are still open, so a reader
-// that goes on from the last id it saw misses nothing.
+// or of all, in the order in which their transactions began. It stays behind
+// transactions that are still open, so a reader that goes on from the last
+// event it saw misses nothing. That order is not the order of ids: a
+// transaction may take its id early and commit late, behind a higher one.
+// When the event with id after is gone, reading starts behind that id.
 func (s *Store) Events(ctx context.Context, task *uuid.UUID, after int64, limit int) ([]Event, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, task_id, kind, payload, at FROM events
-		WHERE id > $1 AND ($2::uuid IS NULL OR task_id = $2)
+		WHERE CASE WHEN EXISTS (SELECT 1 FROM events WHERE id = $1)
+		           THEN (tx, id) > ((SELECT tx FROM events WHERE id = $1), $1) ELSE id > $1 END
+		  AND tx >= coalesce((SELECT tx FROM events WHERE id = $1), '0'::xid8)
+		  AND ($2::uuid IS NULL OR task_id = $2)
 		  AND tx < pg_snapshot_xmin(pg_current_snapshot())
-		ORDER BY id LIMIT $3`, after, task, limit)
+		ORDER BY tx, id LIMIT $3`, after, task, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[Event])
 }
 
-// LastEvent returns the id of the newest event that Events would return, 0 if
+// LastEvent returns the id of the last event that Events would return, 0 if
 // there is none.
 func (s *Store) LastEvent(ctx context.Context) (int64, error) {
 	var id int64
-	err := s.pool.QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM events
-		WHERE tx < pg_snapshot_xmin(pg_current_snapshot())`).Scan(&id)
+	err := s.pool.QueryRow(ctx, `SELECT coalesce((SELECT id FROM events
+		WHERE tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY tx DESC, id DESC LIMIT 1), 0)`).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("reading the last event: %w", err)
 	}
 	return id, nil
+}
+
+// HasEvent tells whether an event is still kept.
+func (s *Store) HasEvent(ctx context.Context, id int64) (bool, error) {
+	var found bool
+	if err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM events WHERE id = $1)`, id).Scan(&found); err != nil {
+		return false, fmt.Errorf("looking for an event: %w", err)
+	}
+	return found, nil
 }
 
 // TrimEvents drops events older than age; readers that were away for longer

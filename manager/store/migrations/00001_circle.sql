@@ -129,7 +129,9 @@ CREATE TABLE events (
     payload jsonb NOT NULL,
     at      timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX events_by_task ON events (task_id, id);
+CREATE INDEX events_by_task ON events (task_id, tx, id);
+-- Readers follow transactions, not ids: see Events.
+CREATE INDEX events_in_order ON events (tx, id);
 
 -- Views for dashboards. Their names and columns are a public interface.
 
