@@ -1,0 +1,335 @@
+package metrics
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+)
+
+// Options of a Collector.
+type Options struct {
+	// SLOs that a request must all keep to count as good.
+	SLOs []SLO
+	// Slice is the length of a time slice in nanoseconds; 0 makes none.
+	Slice int64
+}
+
+// A Collector sums records up. It is safe for concurrent use.
+type Collector struct {
+	mu     sync.Mutex
+	opt    Options
+	whole  tally
+	slices map[int64]*tally
+	points []point
+	errors map[errorKey]*ErrorCount
+	recent recent
+}
+
+type errorKey struct {
+	class Class
+	code  int
+}
+
+// ErrorCount is how often one kind of error came.
+type ErrorCount struct {
+	Class Class `json:"type"`
+	Code  int   `json:"code,omitempty"`
+	// Message is the first one of its kind.
+	Message string `json:"message"`
+	Count   int    `json:"count"`
+}
+
+// NewCollector returns an empty collector.
+func NewCollector(opt Options) *Collector {
+	return &Collector{opt: opt, slices: map[int64]*tally{}, errors: map[errorKey]*ErrorCount{}}
+}
+
+// tally is what a stretch of time sums up to.
+type tally struct {
+	dists      [64]Distribution // one per entry of perRequest
+	gaps       Distribution
+	valid, bad int
+	good       int
+	minStart   int64
+	maxEnd     int64
+	overflow   int
+	badISL     Distribution
+	mismatched int
+	discrepant int
+
+	cacheRead, cachePrompt int
+	hits, blocks           int
+}
+
+// Add takes a finished record. Warm-up records are the caller's to leave out.
+func (c *Collector) Add(r *Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.whole.add(r, c.opt.SLOs)
+	if c.opt.Slice > 0 {
+		at := r.Start / c.opt.Slice
+		if c.slices[at] == nil {
+			c.slices[at] = &tally{}
+		}
+		c.slices[at].add(r, c.opt.SLOs)
+	}
+	if r.Start > 0 && r.End > r.Start {
+		c.points = append(c.points, point{
+			start: r.Start, first: r.FirstChunk(), end: r.End,
+			input: float64(max(r.InputTokens, 0)), output: float64(max(r.OutputTokens(), 0)),
+		})
+	}
+	if r.Err != nil {
+		c.countError(r.Err)
+	}
+	c.recent.add(r)
+}
+
+func (c *Collector) countError(e *Error) {
+	key := errorKey{e.Class, e.Code}
+	if c.errors[key] == nil {
+		c.errors[key] = &ErrorCount{Class: e.Class, Code: e.Code, Message: e.Message}
+	}
+	c.errors[key].Count++
+}
+
+func (t *tally) add(r *Record, slos []SLO) {
+	if !r.Valid() {
+		t.bad++
+		if r.InputTokens > 0 {
+			t.badISL.Add(float64(r.InputTokens))
+		}
+		if r.Err != nil && r.Err.Class == ErrOverflow {
+			t.overflow++
+		}
+		return
+	}
+	t.valid++
+	if t.minStart == 0 || r.Start < t.minStart {
+		t.minStart = r.Start
+	}
+	t.maxEnd = max(t.maxEnd, r.LastChunk())
+	for i := range perRequest {
+		t.dists[i].Add(perRequest[i].Of(r))
+	}
+	for i := 1; i < len(r.Chunks); i++ {
+		t.gaps.Add(ms(r.Chunks[i].At - r.Chunks[i-1].At))
+	}
+	if len(slos) > 0 && good(r, slos) {
+		t.good++
+	}
+	t.addCounts(r)
+}
+
+func (t *tally) addCounts(r *Record) {
+	if r.Usage.Prompt > 0 && r.Usage.CacheRead >= 0 {
+		t.cacheRead += r.Usage.CacheRead
+		t.cachePrompt += r.Usage.Prompt
+	}
+	t.hits += r.CacheHits
+	t.blocks += r.CacheBlocks
+	if promptDiff(r) > 10 {
+		t.discrepant++
+	}
+	if n := r.OutputTokens(); r.WantedTokens > 0 && n >= 0 {
+		if diff := math.Abs(float64(n - r.WantedTokens)); diff > math.Min(0.05*float64(r.WantedTokens), 50) {
+			t.mismatched++
+		}
+	}
+}
+
+// A Metric is one figure of a run.
+type Metric struct {
+	Tag    string
+	Header string
+	Unit   string
+	// Stats of many samples; for an aggregate only Avg is set.
+	Stats     Stats
+	Aggregate bool
+}
+
+// A Summary is a run's figures, sorted by tag.
+type Summary struct {
+	Metrics []Metric
+	Errors  []ErrorCount
+	Slices  []Slice
+	// Series holds one sample a second for charts.
+	Series Series
+}
+
+// A Slice is the figures of the requests that started in one stretch of time.
+type Slice struct {
+	Index      int64
+	Start, End int64 // ns since the start of the run
+	Metrics    []Metric
+}
+
+// Get returns the figure of a tag.
+func (s *Summary) Get(tag string) (Metric, bool) {
+	i, ok := slices.BinarySearchFunc(s.Metrics, tag, func(m Metric, tag string) int { return cmp.Compare(m.Tag, tag) })
+	if !ok {
+		return Metric{}, false
+	}
+	return s.Metrics[i], true
+}
+
+// Value returns a figure's average, or 0 where it is missing.
+func (s *Summary) Value(tag string) float64 {
+	m, _ := s.Get(tag)
+	return m.Stats.Avg
+}
+
+// Summary sums up what was added so far.
+func (c *Collector) Summary() *Summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &Summary{Metrics: c.whole.metrics(len(c.opt.SLOs) > 0)}
+	if from, to, ok := c.window(); ok {
+		for tag, stats := range curves(c.points, from, to) {
+			s.Metrics = append(s.Metrics, Metric{Tag: tag, Header: header(tag), Unit: CurveUnit(tag), Stats: *stats})
+		}
+		s.Series = series(c.points, from, to)
+	}
+	for _, e := range c.errors {
+		s.Errors = append(s.Errors, *e)
+	}
+	slices.SortFunc(s.Errors, func(a, b ErrorCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Code, b.Code))
+	})
+	for at, t := range c.slices {
+		s.Slices = append(s.Slices, Slice{Index: at, Start: at * c.opt.Slice, End: (at + 1) * c.opt.Slice, Metrics: sorted(t.metrics(len(c.opt.SLOs) > 0))})
+	}
+	slices.SortFunc(s.Slices, func(a, b Slice) int { return cmp.Compare(a.Index, b.Index) })
+	s.Metrics = sorted(s.Metrics)
+	return s
+}
+
+func sorted(in []Metric) []Metric {
+	slices.SortFunc(in, func(a, b Metric) int { return cmp.Compare(a.Tag, b.Tag) })
+	return in
+}
+
+// window is the time from the first start to the last end, failures included.
+func (c *Collector) window() (from, to int64, ok bool) {
+	for i, p := range c.points {
+		if i == 0 || p.start < from {
+			from = p.start
+		}
+		to = max(to, p.end)
+	}
+	return from, to, to > from
+}
+
+func (t *tally) metrics(slos bool) []Metric {
+	var out []Metric
+	for i := range perRequest {
+		if s := t.dists[i].Stats(); s != nil {
+			d := perRequest[i]
+			out = append(out, Metric{Tag: d.Tag, Header: d.Header, Unit: d.Unit, Stats: *s})
+		}
+	}
+	if s := t.gaps.Stats(); s != nil {
+		out = append(out, Metric{Tag: chunkGaps.Tag, Header: chunkGaps.Header, Unit: chunkGaps.Unit, Stats: *s})
+	}
+	if s := t.badISL.Stats(); s != nil {
+		out = append(out, Metric{Tag: "error_isl", Header: "Error Input Sequence Length", Unit: "tokens", Stats: *s})
+	}
+	return append(out, t.aggregates(slos)...)
+}
+
+func (t *tally) aggregates(slos bool) []Metric {
+	var out []Metric
+	put := func(tag, unit string, x float64) {
+		if !math.IsNaN(x) && !math.IsInf(x, 0) {
+			out = append(out, Metric{Tag: tag, Header: header(tag), Unit: unit, Stats: Stats{Avg: x}, Aggregate: true})
+		}
+	}
+	put(TagRequestCount, "requests", float64(t.valid))
+	put(TagErrorCount, "requests", float64(t.bad))
+	if n := t.valid + t.bad; n > 0 {
+		put(TagErrorRate, "ratio", float64(t.bad)/float64(n))
+	}
+	seconds := float64(t.maxEnd-t.minStart) / nsPerS
+	if t.valid > 0 {
+		put(TagDuration, "sec", seconds)
+		put(TagRequestThroughput, "requests/sec", ratio(float64(t.valid), seconds))
+	}
+	t.totals(put, seconds)
+	put("context_overflow_count", "requests", float64(t.overflow))
+	put("usage_discrepancy_count", "requests", float64(t.discrepant))
+	put("osl_mismatch_count", "requests", float64(t.mismatched))
+	if t.cachePrompt > 0 {
+		put("overall_usage_prompt_cache_read_pct", "%", 100*float64(t.cacheRead)/float64(t.cachePrompt))
+	}
+	if t.blocks > 0 {
+		put("theoretical_prefix_cache_hit", "%", 100*float64(t.hits)/float64(t.blocks))
+	}
+	if slos {
+		put(TagGoodCount, "requests", float64(t.good))
+		if t.valid > 0 {
+			put(TagGoodput, "requests/sec", ratio(float64(t.good), seconds))
+		} else {
+			put(TagGoodput, "requests/sec", 0)
+		}
+	}
+	t.adjusted(put)
+	return out
+}
+
+// totals puts the sums over requests and the token rates made of them.
+func (t *tally) totals(put func(tag, unit string, x float64), seconds float64) {
+	sums := map[string]string{
+		TagISL: "total_isl", TagOSL: "total_osl",
+		"output_token_count": "total_output_tokens", "reasoning_token_count": "total_reasoning_tokens",
+		"usage_prompt_tokens": "total_usage_prompt_tokens", "usage_completion_tokens": "total_usage_completion_tokens",
+		"usage_total_tokens": "total_usage_total_tokens", "usage_reasoning_tokens": "total_usage_reasoning_tokens",
+		"usage_prompt_cache_read_tokens":  "total_usage_prompt_cache_read_tokens",
+		"usage_prompt_cache_write_tokens": "total_usage_prompt_cache_write_tokens",
+		"usage_prompt_cache_miss_tokens":  "total_usage_prompt_cache_miss_tokens",
+	}
+	var input, output *Distribution
+	for i := range perRequest {
+		d := &t.dists[i]
+		if d.n == 0 {
+			continue
+		}
+		if tag := sums[perRequest[i].Tag]; tag != "" {
+			put(tag, "tokens", d.sum)
+		}
+		switch perRequest[i].Tag {
+		case TagISL:
+			input = d
+		case TagOSL:
+			output = d
+		}
+	}
+	if output == nil {
+		return
+	}
+	put(TagOutputThroughput, "tokens/sec", ratio(output.sum, seconds))
+	if input != nil {
+		put(TagTotalThroughput, "tokens/sec", ratio(input.sum+output.sum, seconds))
+	}
+}
+
+// adjusted puts percentiles of the effective latency in which every failed
+// request counts as one that never ended. A percentile among those is left out.
+func (t *tally) adjusted(put func(tag, unit string, x float64)) {
+	if t.bad == 0 {
+		return
+	}
+	for i := range perRequest {
+		if perRequest[i].Tag != TagEffectiveLatency || t.dists[i].n == 0 {
+			continue
+		}
+		n := t.dists[i].n
+		for _, p := range []float64{50, 90, 99} {
+			at := p / 100 * float64(n+t.bad-1)
+			if at <= float64(n-1) && n > 1 {
+				put(fmt.Sprintf("adj_effective_latency_p%v", p), "ms", t.dists[i].Percentile(100*at/float64(n-1)))
+			}
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package pace
+
+func newThreadSleeper() sleeper { return newTimerSleeper() }
