@@ -9,6 +9,7 @@ import (
 
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
@@ -264,4 +265,64 @@ func (s *Store) Confirmations(ctx context.Context, task uuid.UUID) (map[int]expe
 		return nil, fmt.Errorf("reading confirmations: %w", err)
 	}
 	return found, nil
+}
+
+// Offers compares the bus's offers with the rows.
+type Offers struct {
+	// Offered holds those of the given ids that are queued in running tasks.
+	Offered map[uuid.UUID]bool
+	// Missing lists queued experiments of running tasks that are not among
+	// the given ids although they have been queued for a while.
+	Missing []LiveExperimentRef
+}
+
+// A LiveExperimentRef names an experiment.
+type LiveExperimentRef struct {
+	ID     uuid.UUID
+	Task   uuid.UUID
+	Number int
+}
+
+// QueuedNow compares the offers with the given ids with the queued rows that
+// are older than settle.
+func (s *Store) QueuedNow(ctx context.Context, ids []uuid.UUID, settle time.Duration) (Offers, error) {
+	rows, err := s.pool.Query(ctx, `SELECT e.id, e.task_id, e.number, e.id = ANY($1), e.queued_at < now() - $2::interval
+		FROM tasks t JOIN experiments e ON e.task_id = t.id AND e.finished_at IS NULL AND e.state = 'queued'
+		WHERE t.state = 'running'`, ids, settle)
+	if err != nil {
+		return Offers{}, fmt.Errorf("reading queued experiments: %w", err)
+	}
+	o := Offers{Offered: map[uuid.UUID]bool{}}
+	var e LiveExperimentRef
+	var offered, settled bool
+	_, err = pgx.ForEachRow(rows, []any{&e.ID, &e.Task, &e.Number, &offered, &settled}, func() error {
+		if offered {
+			o.Offered[e.ID] = true
+		} else if settled {
+			o.Missing = append(o.Missing, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return Offers{}, fmt.Errorf("reading queued experiments: %w", err)
+	}
+	return o, nil
+}
+
+// Starving returns the tasks that need several devices and have an experiment
+// queued for longer than patience, unless work of a higher priority waits too.
+func (s *Store) Starving(ctx context.Context, patience time.Duration) ([]*task.Task, error) {
+	rows, err := s.pool.Query(ctx, `
+		WITH waiting AS (
+			SELECT t.id, t.spec, array_position('{high,normal,low}'::text[], t.priority) AS rank, min(e.queued_at) AS since
+			FROM tasks t JOIN experiments e ON e.task_id = t.id AND e.finished_at IS NULL AND e.state = 'queued'
+			WHERE t.state = 'running' GROUP BY t.id)
+		SELECT w.spec FROM waiting w
+		WHERE (w.spec #>> '{resources,devices}')::int > 1 AND w.since < now() - $1::interval
+		  AND NOT EXISTS (SELECT 1 FROM waiting h WHERE h.rank < w.rank)
+		ORDER BY w.since`, patience)
+	if err != nil {
+		return nil, fmt.Errorf("reading starving tasks: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[*task.Task])
 }

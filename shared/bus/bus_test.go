@@ -100,7 +100,7 @@ func TestEnsureIsHarmlessToRepeat(t *testing.T) {
 
 func TestOfferWaitsOncePerExperiment(t *testing.T) {
 	_, m, w := house(t)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	subject := wire.WorkSubject("q", "normal", uuid.New())
 	_, err := m.JetStream().Publish(t.Context(), subject, []byte("1"))
 	require.NoError(t, err)
@@ -123,9 +123,9 @@ func TestQueuesComeAndGo(t *testing.T) {
 	_, m, _ := house(t)
 	js := m.JetStream()
 	for range 2 {
-		require.NoError(t, bus.EnsureQueue(t.Context(), js, "q", "high"))
+		require.NoError(t, bus.EnsureQueue(t.Context(), js, "q", "high", bus.AckWait))
 	}
-	require.NoError(t, bus.EnsureQueue(t.Context(), js, "q", "low"), "priorities of a queue stand side by side")
+	require.NoError(t, bus.EnsureQueue(t.Context(), js, "q", "low", bus.AckWait), "priorities of a queue stand side by side")
 	for range 2 {
 		require.NoError(t, bus.RemoveQueue(t.Context(), js, "q", "high"))
 	}

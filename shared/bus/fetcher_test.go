@@ -45,7 +45,7 @@ func awaitPull(t *testing.T, m *bus.Bus, name string) {
 
 func TestFetch(t *testing.T) {
 	_, m, w := house(t)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	f := fetcher(t, w)
 
 	msgs, err := f.Fetch(t.Context(), "q_normal", 1, 0)
@@ -66,7 +66,7 @@ func TestFetch(t *testing.T) {
 
 func TestFetchWaits(t *testing.T) {
 	_, m, w := house(t)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	f := fetcher(t, w)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -89,7 +89,7 @@ func TestFetchesTakeTurns(t *testing.T) {
 	f := fetcher(t, w)
 	const each, fetchers = 40, 4
 	for _, queue := range []string{"a", "b"} {
-		require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), queue, "normal"))
+		require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), queue, "normal", bus.AckWait))
 		offer(t, m, queue, each*fetchers/2)
 	}
 	var (
@@ -118,7 +118,7 @@ func TestFetchesTakeTurns(t *testing.T) {
 
 func TestLateOffersGoBack(t *testing.T) {
 	_, m, w := house(t)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	late := fetcher(t, w)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -148,7 +148,7 @@ func TestFetchWithoutConsumer(t *testing.T) {
 	_, err := f.Fetch(t.Context(), "q_normal", 1, 0)
 	require.ErrorIs(t, err, bus.ErrNoConsumer)
 
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := f.Fetch(t.Context(), "q_normal", 1, time.Minute)
@@ -164,7 +164,7 @@ func TestFetchAcrossARestart(t *testing.T) {
 	s := startServer(t, dir, 0)
 	m, w := connect(t, asManager(s)), connect(t, asWorker(s, "w1"))
 	require.NoError(t, bus.Ensure(t.Context(), m.JetStream(), bus.Limits{}))
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	offer(t, m, "q", 1)
 	f := fetcher(t, w)
 
@@ -190,7 +190,7 @@ func TestFetchAcrossARestart(t *testing.T) {
 
 	await(t, m)
 	require.NoError(t, bus.Ensure(t.Context(), m.JetStream(), bus.Limits{}))
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	offer(t, m, "q", 1)
 	msgs, err = f.Fetch(t.Context(), "q_normal", 1, 0)
 	require.NoError(t, err)
@@ -200,7 +200,7 @@ func TestFetchAcrossARestart(t *testing.T) {
 
 func TestFetchInterruptedByAShutdown(t *testing.T) {
 	s, m, w := house(t)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	f := fetcher(t, w)
 	ended := make(chan error, 1)
 	go func() {
@@ -214,7 +214,7 @@ func TestFetchInterruptedByAShutdown(t *testing.T) {
 
 func TestFetchInterruptedByALostConnection(t *testing.T) {
 	_, m, w := house(t)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	f := fetcher(t, w)
 	ended := make(chan error, 1)
 	go func() {
@@ -234,7 +234,7 @@ func BenchmarkFetchOne(b *testing.B) {
 
 func benchmarkFetch(b *testing.B, workers int) {
 	s, m, _ := house(b)
-	require.NoError(b, bus.EnsureQueue(b.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(b, bus.EnsureQueue(b.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	for range b.N {
 		_, err := m.JetStream().PublishAsync(wire.WorkSubject("q", "normal", uuid.New()), []byte("offer"))
 		require.NoError(b, err)

@@ -96,14 +96,15 @@ func (l Limits) streams() []jetstream.StreamConfig {
 }
 
 // EnsureQueue creates the durable pull consumer of a queue at one priority, or
-// updates it. Only the manager does: workers bind.
-func EnsureQueue(ctx context.Context, js jetstream.JetStream, queue, priority string) error {
+// updates it. Only the manager does: workers bind. ackWait is how long an
+// offer stays with a worker that died between fetch and claim.
+func EnsureQueue(ctx context.Context, js jetstream.JetStream, queue, priority string, ackWait time.Duration) error {
 	name := wire.ConsumerName(queue, priority)
 	_, err := js.CreateOrUpdateConsumer(ctx, wire.StreamWork, jetstream.ConsumerConfig{
 		Durable:       name,
 		FilterSubject: wire.QueueSubjects(queue, priority),
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       AckWait,
+		AckWait:       ackWait,
 		MaxDeliver:    -1,
 		// Attempts are counted in the store, and an offer in a worker's hands
 		// must not block its neighbours: both limits are out of reach.

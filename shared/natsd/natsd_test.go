@@ -138,7 +138,7 @@ func TestWorkerMayUseItsOwnSubjectsOnly(t *testing.T) {
 func TestWorkerReportsAndPulls(t *testing.T) {
 	s := start(t, natsd.Options{})
 	m := manager(t, s)
-	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	_, err := m.JetStream().Publish(t.Context(), wire.WorkSubject("q", "normal", uuid.New()), []byte("offer"))
 	require.NoError(t, err)
 

@@ -1,0 +1,232 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fleetune/fleetune/manager/score"
+	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/wire"
+	"github.com/fleetune/fleetune/shared/bus"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// reportLimit bounds how many results one statement commits.
+const reportLimit = 512
+
+// An arrival is a report with the message that brought it.
+type arrival struct {
+	msg    jetstream.Msg
+	result store.Result
+}
+
+// commitReports commits results in batches and acknowledges them after the
+// commit. What arrives while a batch commits makes the next batch.
+func (t *term) commitReports(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	arrivals := make(chan arrival, 2*reportLimit)
+	done := make(chan error, 1)
+	go func() { done <- t.receive(ctx, arrivals) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case first := <-arrivals:
+			batch := []arrival{first}
+			for more := true; more && len(batch) < reportLimit; {
+				select {
+				case a := <-arrivals:
+					batch = append(batch, a)
+				default:
+					more = false
+				}
+			}
+			if err := t.commit(ctx, batch); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// receive reads the reports stream for as long as ctx lives. A stream or
+// consumer that has vanished is made anew by the sweeper; this waits for it.
+func (t *term) receive(ctx context.Context, arrivals chan<- arrival) error {
+	for ctx.Err() == nil {
+		if err := t.readReports(ctx, arrivals); err != nil && ctx.Err() == nil {
+			t.Log.Debug().Err(err).Msg("reading reports, trying again")
+			pause(ctx, 250*time.Millisecond)
+		}
+	}
+	return ctx.Err()
+}
+
+func (t *term) readReports(ctx context.Context, arrivals chan<- arrival) error {
+	consumer, err := t.Bus.JetStream().Consumer(ctx, wire.StreamReports, bus.ReportsConsumer)
+	if err != nil {
+		return fmt.Errorf("binding to the reports: %w", err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(2*reportLimit), jetstream.PullExpiry(5*time.Second))
+	if err != nil {
+		return fmt.Errorf("reading the reports: %w", err)
+	}
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer func() {
+		stop()
+		messages.Stop()
+	}()
+	for {
+		msg, err := messages.Next()
+		if err != nil {
+			if errors.Is(err, jetstream.ErrNoHeartbeat) {
+				continue // the server is away; the iterator goes on when it is back
+			}
+			return fmt.Errorf("waiting for a report: %w", err)
+		}
+		a, err := t.decode(ctx, msg)
+		if err != nil {
+			t.Log.Error().Err(err).Str("subject", msg.Subject()).Msg("report set aside")
+			_ = msg.TermWithReason("not a report of this worker") // a lost term brings it back, to be set aside again
+			continue
+		}
+		select {
+		case arrivals <- a:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// decode reads a report and derives its scores. A success without the metrics
+// of the objectives is none.
+func (t *term) decode(ctx context.Context, msg jetstream.Msg) (arrival, error) {
+	a := arrival{msg: msg}
+	r := &a.result.Report
+	// PostgreSQL's JSON cannot hold NUL, which a program may well have printed.
+	data := strings.ReplaceAll(string(msg.Data()), `\u0000`, `\ufffd`)
+	if err := json.Unmarshal([]byte(data), r); err != nil {
+		return arrival{}, fmt.Errorf("decoding: %w", err)
+	}
+	if sender := bus.Sender(msg.Subject()); r.Worker != sender {
+		return arrival{}, fmt.Errorf("%s reports in the name of %q", sender, r.Worker)
+	}
+	if r.Outcome != experiment.OutcomeSuccess {
+		return a, nil
+	}
+	spec, err := t.specs.get(ctx, r.Task)
+	if err != nil {
+		return arrival{}, err
+	}
+	scores, ok := score.Scores(spec.Optimization.Objectives, r.Measurement)
+	if !ok {
+		r.Outcome = experiment.OutcomeNoMetric
+		r.Failure = &experiment.Failure{Phase: "result", Message: "the metric of an objective is missing or not finite"}
+		return a, nil
+	}
+	a.result.Scores = scores
+	return a, nil
+}
+
+func (t *term) commit(ctx context.Context, batch []arrival) error {
+	began := time.Now()
+	committed, err := t.commitOnce(ctx, batch)
+	if err != nil {
+		return err
+	}
+	t.Metrics.resultSeconds.Observe(time.Since(began).Seconds())
+	t.Metrics.resultBatch.Observe(float64(len(batch)))
+	t.Metrics.stale.Add(float64(len(batch) - len(committed)))
+
+	scores := make(map[wire.Attempted][]float64, len(batch))
+	confirms := map[string]*wire.Confirm{}
+	for _, a := range batch {
+		key := wire.Attempted{Experiment: a.result.Experiment, Epoch: a.result.Epoch}
+		scores[wire.Attempted{Experiment: key.Experiment}] = a.result.Scores
+		t.fleet.ended(key.Experiment, key.Epoch)
+		if confirms[a.result.Worker] == nil {
+			confirms[a.result.Worker] = &wire.Confirm{}
+		}
+		confirms[a.result.Worker].Reports = append(confirms[a.result.Worker].Reports, key)
+		if err := a.msg.Ack(); err != nil {
+			t.Log.Debug().Err(err).Msg("acknowledgement lost, the repeat is harmless")
+		}
+	}
+	for worker, c := range confirms {
+		t.control(worker, wire.Control{Confirm: c})
+	}
+	t.tell(committed, scores)
+	return nil
+}
+
+// tell hands what was committed to the planner and to whoever watches.
+func (t *term) tell(committed []store.Committed, scores map[wire.Attempted][]float64) {
+	var ended []finished
+	var again []requeued
+	for _, c := range committed {
+		if c.Outcome == nil {
+			again = append(again, requeued{c.Task, c.Experiment, c.Number})
+			continue
+		}
+		t.Metrics.results.WithLabelValues(string(*c.Outcome)).Inc()
+		ended = append(ended, finished{c, scores[wire.Attempted{Experiment: c.Experiment}]})
+		t.news.add(c.Task, c.Number)
+	}
+	if len(ended) > 0 {
+		t.mail.haveFinished(ended)
+	}
+	if len(again) > 0 {
+		t.mail.haveRequeued(again)
+	}
+}
+
+// commitOnce commits a batch. If the database refuses it for its content, the
+// reports are tried one by one, and the one that is refused alone is committed
+// without its content: an experiment must not hang on what a program printed.
+func (t *term) commitOnce(ctx context.Context, batch []arrival) ([]store.Committed, error) {
+	results := make([]store.Result, len(batch))
+	for i, a := range batch {
+		results[i] = a.result
+	}
+	committed, err := t.Store.CommitResults(ctx, results, t.MaxInfra)
+	if !refusedForContent(err) {
+		return committed, err
+	}
+	for _, r := range results {
+		one, err := t.Store.CommitResults(ctx, []store.Result{r}, t.MaxInfra)
+		if refusedForContent(err) {
+			t.Log.Error().Err(err).Stringer("experiment", r.Experiment).Msg("the database refuses a result's content")
+			r.Outcome, r.Measurement, r.Scores, r.Timings = experiment.OutcomeFailed, nil, nil, nil
+			r.Failure = &experiment.Failure{Phase: "result", Message: "the database refused the result's content; the manager's log says why"}
+			one, err = t.Store.CommitResults(ctx, []store.Result{r}, t.MaxInfra)
+		}
+		if err != nil {
+			return nil, err
+		}
+		committed = append(committed, one...)
+	}
+	return committed, nil
+}
+
+// refusedForContent says that the database answered, and that the data was
+// what it did not like (class 22, data exception, or 23, integrity).
+func refusedForContent(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
+}
+
+// control sends a message to one worker; what gets lost is said again in the
+// answer to its next beat, or asked for by its next report.
+func (t *term) control(worker string, c wire.Control) {
+	if err := bus.Publish(t.Bus, wire.ControlSubject(worker), c); err != nil {
+		t.Log.Debug().Err(err).Str("worker", worker).Msg("control message lost")
+	}
+}

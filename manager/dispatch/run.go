@@ -1,0 +1,226 @@
+package dispatch
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fleetune/fleetune/manager/score"
+	"github.com/fleetune/fleetune/manager/search"
+	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/proto/wire"
+	"github.com/google/uuid"
+)
+
+// A run is a live task as the planner sees it: the rows of its experiments,
+// in the form that samplers read.
+type run struct {
+	task     store.Task
+	need     node.Requirements
+	queue    wire.Queue
+	sampler  search.Sampler
+	adaptive bool
+	// spec is the part of the task that every offer carries.
+	spec       json.RawMessage
+	queueReady bool
+
+	// live holds what is queued or running.
+	live map[uuid.UUID]*entry
+	// history holds what has ended of baseline and search, by number.
+	history []search.Observation
+	// last is the highest number in use.
+	last int
+	// planned counts baseline and search experiments, confirmations not.
+	planned   int
+	baseline  *ended
+	confirms  map[int]bool // numbers that have a confirmation, ended or not
+	exhausted bool         // the sampler has nothing left
+	timedOut  bool         // the task's time is over
+}
+
+// An entry is a live experiment.
+type entry struct {
+	id       uuid.UUID
+	number   int
+	purpose  experiment.Purpose
+	confirms *int
+	point    space.Point
+	claimed  bool
+	since    time.Time // queued since
+}
+
+// ended is how the baseline ended.
+type ended struct {
+	number int
+	ok     bool
+}
+
+// newRun reads a task as it stands.
+func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
+	spec := row.Spec
+	need := spec.Resources
+	need.Kind = spec.Kind()
+	r := &run{
+		task: row, need: need,
+		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{},
+	}
+	r.queue = wire.Queue{Name: node.QueueName(need), Priority: string(spec.Priority), Requirements: need, Staged: r.staged()}
+	if r.queue.Staged {
+		r.queue.Name += "_staged"
+	}
+	var err error
+	if r.spec, err = json.Marshal(spec.Command); err != nil {
+		return nil, fmt.Errorf("encoding the task's command: %w", err)
+	}
+	r.sampler, err = search.New(spec.Optimization.Strategy, search.Problem{
+		Space: spec.Space, Objectives: spec.Optimization.Objectives, Seed: spec.Optimization.Seed,
+		Budget: spec.Optimization.MaxIterations, Options: spec.Optimization.Options,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range search.Strategies() {
+		if s.Name == spec.Optimization.Strategy {
+			r.adaptive = s.Adaptive
+		}
+	}
+	for _, e := range experiments {
+		r.load(e)
+	}
+	return r, nil
+}
+
+// staged says that experiments build before they need their devices.
+func (r *run) staged() bool {
+	c := r.task.Spec.Command
+	return c != nil && c.Build != nil
+}
+
+// load takes in a row.
+func (r *run) load(e store.Experiment) {
+	r.last = max(r.last, e.Number)
+	if e.Purpose == experiment.Confirm {
+		r.confirms[*e.Confirms] = true
+	} else {
+		r.planned++
+	}
+	entry := &entry{
+		id: e.ID, number: e.Number, purpose: e.Purpose, confirms: e.Confirms, point: e.Parameters,
+		claimed: e.State == experiment.Running, since: e.QueuedAt,
+	}
+	if e.Outcome == nil {
+		r.live[e.ID] = entry
+		return
+	}
+	r.end(entry, *e.Outcome, e.Scores)
+}
+
+// add takes in an experiment that was just stored.
+func (r *run) add(n store.NewExperiment, now time.Time) *entry {
+	r.last = max(r.last, n.Number)
+	if n.Purpose == experiment.Confirm {
+		r.confirms[*n.Confirms] = true
+	} else {
+		r.planned++
+	}
+	e := &entry{id: n.ID, number: n.Number, purpose: n.Purpose, confirms: n.Confirms, point: n.Parameters, since: now}
+	r.live[n.ID] = e
+	return e
+}
+
+// finish moves an experiment from live to history.
+func (r *run) finish(f finished) {
+	e := r.live[f.Experiment]
+	if e == nil {
+		return // it ended in the database before we read it
+	}
+	delete(r.live, f.Experiment)
+	r.end(e, *f.Outcome, f.scores)
+}
+
+func (r *run) end(e *entry, outcome experiment.Outcome, scores []float64) {
+	if e.purpose == experiment.Confirm {
+		return
+	}
+	if e.purpose == experiment.Baseline {
+		r.baseline = &ended{number: e.number, ok: outcome == experiment.OutcomeSuccess}
+	}
+	o := search.Observation{Number: e.number, Point: e.point, Outcome: outcome}
+	if outcome == experiment.OutcomeSuccess {
+		o.Values = scores
+	}
+	at, _ := slices.BinarySearchFunc(r.history, o.Number, func(o search.Observation, n int) int { return cmp.Compare(o.Number, n) })
+	r.history = slices.Insert(r.history, at, o)
+}
+
+// pending returns the points that are being measured, by number.
+func (r *run) pending() []space.Point {
+	entries := make([]*entry, 0, len(r.live))
+	for _, e := range r.live {
+		if e.purpose != experiment.Confirm {
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	points := make([]space.Point, len(entries))
+	for i, e := range entries {
+		points[i] = e.point
+	}
+	return points
+}
+
+// queued returns what waits to be claimed.
+func (r *run) queued() []*entry {
+	var entries []*entry
+	for _, e := range r.live {
+		if !e.claimed {
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	return entries
+}
+
+// offer writes an experiment's offer.
+func (r *run) offer(e *entry) wire.Offer {
+	o := wire.Offer{
+		Version: wire.Version, Experiment: e.id, Task: r.task.ID, TaskName: r.task.Name, Number: e.number,
+		Purpose: e.purpose, Queue: r.queue.Name, Kind: r.task.Kind, Parameters: e.point,
+		Seed: r.task.Spec.Optimization.Seed + int64(e.number), Repeats: r.task.Spec.Optimization.Repeats,
+		Spec: r.spec, Staged: r.queue.Staged, Requirements: r.need,
+	}
+	if e.purpose == experiment.Confirm {
+		o.Baseline = r.task.Spec.Command.Baseline
+	}
+	return o
+}
+
+// direction is the first objective's.
+func (r *run) direction() task.Direction { return r.task.Spec.Optimization.Objectives[0].Direction }
+
+// ranking returns what succeeded, best first; ties go to the lower number.
+func (r *run) ranking() []search.Observation {
+	var list []search.Observation
+	for _, o := range r.history {
+		if len(o.Values) > 0 {
+			list = append(list, o)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b search.Observation) int {
+		switch {
+		case score.Better(r.direction(), a.Values[0], b.Values[0]):
+			return -1
+		case score.Better(r.direction(), b.Values[0], a.Values[0]):
+			return 1
+		default:
+			return 0
+		}
+	})
+	return list
+}
