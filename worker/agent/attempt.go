@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/wire"
+	"github.com/fleetune/fleetune/worker/command"
+	"github.com/fleetune/fleetune/worker/device"
+)
+
+// Why an attempt is stopped from outside.
+var (
+	errCancelled  = errors.New("the task was cancelled")
+	errLeaseLost  = errors.New("the lease was lost")
+	errHandedBack = errors.New("the worker gives it back")
+)
+
+// An attempt is one experiment in this worker's hands.
+type attempt struct {
+	offer wire.Offer
+	grant wire.Grant
+	// tag marks every process of the attempt.
+	tag  string
+	stop context.CancelCauseFunc
+	// Guarded by the agent's mutex.
+	phase   string
+	devices []string
+	timings map[string]time.Duration
+}
+
+// start runs a granted experiment in a goroutine of its own.
+func (a *Agent) start(ctx context.Context, o wire.Offer, g wire.Grant, p place) {
+	// The attempt outlives ctx: it is stopped with a cause, never just dropped.
+	leaving := ctx.Err() != nil
+	ctx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	at := &attempt{
+		offer: o, grant: g, tag: fmt.Sprintf("fleetune-%s-%d", o.Experiment, g.Epoch), stop: stop,
+		phase: "staging", timings: map[string]time.Duration{},
+	}
+	a.mu.Lock()
+	a.attempts[o.Experiment] = at
+	a.mu.Unlock()
+	if leaving {
+		stop(errHandedBack) // granted while everything else was stopped
+	}
+	a.running.Go(func() {
+		defer stop(nil)
+		a.execute(ctx, at, p)
+	})
+}
+
+// execute takes an attempt from its grant to its report.
+func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
+	began := time.Now()
+	result, place := a.perform(ctx, at, p)
+	ended := time.Now()
+	r := wire.Report{
+		Version: wire.Version, Worker: a.Node.Worker, Experiment: at.offer.Experiment, Task: at.offer.Task,
+		Epoch: at.grant.Epoch, Attempt: at.grant.Attempt, StartedAt: began, FinishedAt: ended,
+		Outcome: result.Outcome, Measurement: result.Measurement, Failure: result.Failure, Timings: at.timings,
+	}
+	a.mu.Lock()
+	r.Devices = at.devices
+	a.mu.Unlock()
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCancelled):
+		r.Outcome, r.Measurement = experiment.OutcomeCancelled, nil
+		r.Failure = &experiment.Failure{Phase: at.phase, Message: cause.Error()}
+	case errors.Is(cause, errHandedBack), errors.Is(cause, errLeaseLost):
+		// Stale or not, the manager decides by the epoch.
+		r.HandedBack, r.Outcome, r.Measurement = true, experiment.OutcomeInfraError, nil
+		r.Failure = &experiment.Failure{Phase: at.phase, Message: cause.Error()}
+	}
+	if result.Unproven && place.lease != nil {
+		place.lease.Quarantine("processes of " + at.tag + " could not be proven dead")
+	} else {
+		place.release()
+	}
+	if result.Unproven {
+		a.Log.Error().Str("tag", at.tag).Msg("processes could not be proven dead; their devices are quarantined")
+	} else if err := os.RemoveAll(a.dirOf(at)); err != nil {
+		a.Log.Warn().Err(err).Msg("removing an attempt's folder")
+	}
+	a.faultPoint("before-report")
+	a.report(at, r)
+	a.lookAround()
+}
+
+// perform stages and runs an attempt. It returns the place that holds the
+// devices in the end, which the caller frees: only then are they given up.
+func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Result, place) {
+	dir := a.dirOf(at)
+	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil {
+		return infra("staging", fmt.Errorf("making the attempt's folder: %w", err)), p
+	}
+	logs := a.followLogs(at, filepath.Join(dir, "logs"))
+	defer logs.close()
+	if p.lease != nil {
+		if err := a.bind(at, p.lease); err != nil {
+			return infra("lease", err), p
+		}
+	}
+	began := time.Now()
+	staged, ended := a.Kinds[at.offer.Kind].Stage(ctx, command.Job{
+		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(dir, "work"), Files: a.files, Log: logs.file,
+	})
+	at.timings["staging"] = time.Since(began)
+	if ended != nil {
+		return *ended, p
+	}
+	defer func() {
+		if err := staged.Close(); err != nil {
+			a.Log.Warn().Err(err).Msg("cleaning up after an attempt")
+		}
+	}()
+	if p.lease == nil {
+		a.enter(at, "waiting")
+		began = time.Now()
+		lease, err := a.Semaphore.Acquire(ctx, at.offer.Requirements)
+		if err != nil {
+			return infra("lease", fmt.Errorf("waiting for devices: %w", err)), p
+		}
+		p.release() // the next one may stage
+		p = place{lease: lease}
+		if err := a.bind(at, lease); err != nil {
+			return infra("lease", err), p
+		}
+		at.timings["waiting"] = time.Since(began)
+	}
+	a.enter(at, "running")
+	began = time.Now()
+	result := staged.Run(ctx, p.lease.Devices(), at.grant.Budget, at.grant.Total)
+	at.timings["running"] = time.Since(began)
+	return result, p
+}
+
+// bind writes the attempt into the lock files of its devices, so that whoever
+// comes after a crash knows what to sweep.
+func (a *Agent) bind(at *attempt, lease *device.Lease) error {
+	if err := lease.Bind(at.tag); err != nil {
+		return fmt.Errorf("recording the attempt in its devices' lock files: %w", err)
+	}
+	a.mu.Lock()
+	at.devices = lease.IDs()
+	a.mu.Unlock()
+	return nil
+}
+
+func (a *Agent) enter(at *attempt, phase string) {
+	a.mu.Lock()
+	at.phase = phase
+	a.mu.Unlock()
+}
+
+func (a *Agent) dirOf(at *attempt) string { return filepath.Join(a.attemptsDir(), at.tag) }
+
+func infra(phase string, err error) command.Result {
+	return command.Result{Outcome: experiment.OutcomeInfraError, Failure: &experiment.Failure{Phase: phase, Message: err.Error()}}
+}

@@ -1,0 +1,53 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/worker/command"
+)
+
+// A Kind runs experiments of one kind. Stage does what needs no devices;
+// a non-nil result ends the attempt there.
+type Kind interface {
+	Stage(ctx context.Context, j command.Job) (Staged, *command.Result)
+}
+
+// Staged is an experiment that is ready for its devices. Run ends when every
+// process of it is proven dead, or says that this could not be proven.
+type Staged interface {
+	Run(ctx context.Context, devices []node.Device, budget time.Duration, total bool) command.Result
+	Close() error
+}
+
+// Command runs command experiments.
+type Command struct{ *command.Runner }
+
+// Stage renders and builds.
+func (c Command) Stage(ctx context.Context, j command.Job) (Staged, *command.Result) {
+	staged, result := c.Runner.Stage(ctx, j)
+	if result != nil {
+		return nil, result
+	}
+	return staged, nil
+}
+
+// Noop experiments do nothing: they measure what Fleetune itself costs.
+type Noop struct{}
+
+// Stage has nothing to prepare.
+func (Noop) Stage(context.Context, command.Job) (Staged, *command.Result) { return noop{}, nil }
+
+type noop struct{}
+
+// Run succeeds with a metric named noop that is 1.
+func (noop) Run(context.Context, []node.Device, time.Duration, bool) command.Result {
+	return command.Result{Outcome: experiment.OutcomeSuccess, Measurement: &experiment.Measurement{
+		Metrics: map[string]experiment.Metric{"noop": {Samples: []float64{1}, Median: 1}},
+	}}
+}
+
+// Close has nothing to remove.
+func (noop) Close() error { return nil }
