@@ -1,0 +1,386 @@
+// Package drive runs load shapes: it decides when a session starts and when
+// its next turn is due, within slots, rates, schedules and ramps, and ends a
+// phase in an orderly way. What a turn sends is the session's business.
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/pace"
+	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/transport"
+)
+
+// Kind names a load shape.
+type Kind string
+
+// The load shapes.
+const (
+	// Closed keeps Concurrency sessions running.
+	Closed Kind = "concurrency"
+	// Open issues requests at Rate, whatever the server does.
+	Open Kind = "rate"
+	// Schedule issues requests at their recorded instants.
+	Schedule Kind = "schedule"
+	// Users keeps Users users with a steady gap between their turns.
+	Users Kind = "users"
+)
+
+// A Shape says when requests are sent.
+type Shape struct {
+	Kind Kind
+	// Concurrency bounds live sessions; 0 sets no bound. A closed loop needs it.
+	Concurrency int
+	// Prefill bounds requests whose first content has not come; 0 for none.
+	Prefill int
+	// Rate in requests per second, for open loops and users.
+	Rate       float64
+	Arrival    pace.Arrival
+	Smoothness float64
+	Users      int
+	// Ramps grow the bounds and the rate from their least to their full value.
+	ConcurrencyRamp, PrefillRamp, RateRamp time.Duration
+	// SpeedUp divides a schedule's instants; 0 means 1.
+	SpeedUp float64
+	// From and To cut a schedule, both included; To 0 means to the end.
+	// Instants count from From, or from the first request with AutoOffset.
+	From, To   time.Duration
+	AutoOffset bool
+}
+
+// A Phase is a stretch of load and the conditions that end it. The first
+// condition that holds wins; 0 leaves one out.
+type Phase struct {
+	Name     metrics.Phase
+	Shape    Shape
+	Requests int
+	Sessions int
+	Duration time.Duration
+	// Grace is how long requests in flight may take once sending is over;
+	// negative waits for them all.
+	Grace time.Duration
+	// CancelPercent of requests are hung up on, CancelDelay after their body
+	// was sent.
+	CancelPercent float64
+	CancelDelay   time.Duration
+	Seed          int64
+}
+
+// DefaultGrace is how long a profiling phase waits for requests in flight.
+const DefaultGrace = 30 * time.Second
+
+// drainLimit bounds the wait for cancelled requests.
+const drainLimit = 10 * time.Second
+
+// A Session is what a shape drives.
+type Session interface {
+	Prepare(turn int)
+	Turn(ctx context.Context, turn int, t play.Ticket) *metrics.Record
+	Close()
+}
+
+// An Opener starts a session of a conversation.
+type Opener func(*conversation.Conversation) (Session, error)
+
+// Report is how a phase went, beyond its records.
+type Report struct {
+	Issued   int64 `json:"requests_issued"`
+	Sessions int64 `json:"sessions_started"`
+	// Skipped counts ticks of an open loop that found no free slot.
+	Skipped int64 `json:"ticks_skipped"`
+	// Lost is schedule time given up because the generator was late, in
+	// Resets steps.
+	Lost   time.Duration `json:"schedule_time_lost_ns"`
+	Resets int           `json:"schedule_resets"`
+	// Stuck counts requests that did not end even after they were cancelled.
+	Stuck   int64         `json:"requests_stuck"`
+	Stopped bool          `json:"stopped_early"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// A Runner runs phases. All of them use one pacer.
+type Runner struct {
+	Pacer *pace.Pacer
+	Open  Opener
+	// Sink takes every finished record; it is called from many goroutines.
+	Sink func(*metrics.Record)
+	// InFlight counts requests that are out, for the live view.
+	InFlight atomic.Int64
+}
+
+// Validate reports everything that is wrong with a phase.
+func (p *Phase) Validate() error {
+	var errs []error
+	bad := func(when bool, format string, args ...any) {
+		if when {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	s := &p.Shape
+	switch s.Kind {
+	case Closed:
+		bad(s.Concurrency < 1, "a closed loop needs a concurrency of at least 1")
+	case Open:
+		bad(!(s.Rate > 0) && s.Arrival != pace.Burst, "an open loop needs a rate above 0")
+		bad(s.Arrival == pace.Burst && s.Concurrency == 0 && p.Requests == 0 && p.Sessions == 0,
+			"a burst needs a concurrency, or a number of requests or sessions")
+		if _, err := pace.NewGaps(s.arrival(), s.Smoothness, 0); err != nil {
+			errs = append(errs, err)
+		}
+	case Schedule:
+		bad(s.SpeedUp < 0, "a schedule's speed-up must be above 0")
+		bad(s.To > 0 && s.To < s.From, "a schedule's window ends before it starts")
+	case Users:
+		bad(s.Users < 1 || !(s.Rate > 0), "user-centric load needs users and a rate")
+	default:
+		bad(true, "unknown load shape %q", s.Kind)
+	}
+	bad(s.Kind != Schedule && p.Requests == 0 && p.Sessions == 0 && p.Duration == 0,
+		"the %s phase needs an end: requests, sessions or a duration", p.Name)
+	bad(p.Requests < 0 || p.Sessions < 0 || p.Duration < 0, "a phase's ends must not be negative")
+	bad(p.CancelPercent < 0 || p.CancelPercent > 100, "the cancellation rate must be between 0 and 100")
+	return errors.Join(errs...)
+}
+
+func (s *Shape) arrival() pace.Arrival {
+	if s.Arrival == "" {
+		return pace.Poisson
+	}
+	return s.Arrival
+}
+
+// Run runs a phase over conversations of a source; a schedule plays list once
+// instead. It returns when no request is out any more.
+func (r *Runner) Run(ctx context.Context, p Phase, source conversation.Source, list []*conversation.Conversation) (*Report, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	run := newPhase(ctx, r, p)
+	defer run.endFlight(nil)
+	begin := time.Now()
+	run.ramps(begin)
+	if p.Duration > 0 {
+		cancel := r.Pacer.At(begin.Add(p.Duration), run.stop)
+		defer cancel()
+	}
+	var err error
+	switch p.Shape.Kind {
+	case Closed:
+		err = run.closed(source)
+	case Open:
+		err = run.open(source, begin)
+	case Schedule:
+		err = run.schedule(list, begin)
+	case Users:
+		err = run.users(source, begin)
+	}
+	run.finish(ctx)
+	run.cleanup()
+	run.report.Elapsed = time.Since(begin)
+	run.report.Issued, run.report.Sessions, run.report.Skipped = run.issued.Load(), run.sessions.Load(), run.skipped.Load()
+	if err == nil {
+		err = run.openErr()
+	}
+	return &run.report, err
+}
+
+// phase is a phase that runs.
+type phase struct {
+	*Runner
+	Phase
+	// issue ends when no request may be sent any more, flight when those that
+	// are out are cancelled.
+	issue     context.Context
+	stop      func()
+	flight    context.Context
+	endFlight context.CancelCauseFunc
+
+	live     *slots
+	prefill  *slots
+	work     sync.WaitGroup // sessions
+	issued   atomic.Int64
+	sessions atomic.Int64
+	skipped  atomic.Int64
+	inFlight atomic.Int64
+	report   Report
+	cleanup  func() // closes sessions that were opened ahead and not played
+
+	mu     sync.Mutex
+	cancel *rand.Rand
+	err    error
+}
+
+func newPhase(ctx context.Context, r *Runner, p Phase) *phase {
+	run := &phase{Runner: r, Phase: p, cleanup: func() {}, live: newSlots(p.Shape.Concurrency), prefill: newSlots(p.Shape.Prefill),
+		cancel: conversation.Rand(conversation.Seed(p.Seed, "cancellation"))}
+	run.issue, run.stop = context.WithCancel(ctx)
+	run.flight, run.endFlight = context.WithCancelCause(context.WithoutCancel(ctx))
+	return run
+}
+
+// finish ends the phase: nothing new, the grace, then no mercy.
+func (r *phase) finish(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		r.work.Wait()
+		close(done)
+	}()
+	r.afterSending(ctx, done)
+	r.stop()
+	select {
+	case <-done:
+		return
+	case <-r.grace(ctx):
+	}
+	r.endFlight(transport.ErrRunEnded)
+	limit := time.NewTimer(drainLimit)
+	defer limit.Stop()
+	select {
+	case <-done:
+	case <-limit.C:
+		r.report.Stuck = r.inFlight.Load()
+	}
+}
+
+// afterSending waits until sending is over: by a stop condition, by the
+// caller, or because every session has ended.
+func (r *phase) afterSending(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-r.issue.Done():
+	case <-done:
+	}
+	r.report.Stopped = ctx.Err() != nil
+}
+
+// grace returns a channel that tells when waiting is over. A caller that
+// cancels gets no grace.
+func (r *phase) grace(ctx context.Context) <-chan struct{} {
+	over := make(chan struct{})
+	once := sync.OnceFunc(func() { close(over) })
+	context.AfterFunc(ctx, once)
+	if r.Grace >= 0 {
+		cancel := r.Pacer.At(time.Now().Add(r.Grace), once)
+		context.AfterFunc(r.flight, func() { cancel() })
+	}
+	return over
+}
+
+// take gives out the permission for one more request, unless the phase's
+// requests are used up or sending is over.
+func (r *phase) take() (number int64, ok bool) {
+	if r.issue.Err() != nil {
+		return 0, false
+	}
+	n := r.issued.Add(1)
+	if r.Requests > 0 && n > int64(r.Requests) {
+		r.issued.Add(-1)
+		r.stop()
+		return 0, false
+	}
+	if r.Requests > 0 && n == int64(r.Requests) {
+		defer r.stop()
+	}
+	return n - 1, true
+}
+
+// session counts one more session, unless the phase has had its share.
+func (r *phase) session() bool {
+	if r.issue.Err() != nil {
+		return false
+	}
+	n := r.sessions.Add(1)
+	if r.Sessions > 0 && n > int64(r.Sessions) {
+		r.sessions.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (r *phase) cancelAfter() *time.Duration {
+	if r.CancelPercent <= 0 || r.Name != metrics.Profiling {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cancel.Float64()*100 >= r.CancelPercent {
+		return nil
+	}
+	return &r.CancelDelay
+}
+
+// fail keeps the first error and ends the phase.
+func (r *phase) fail(err error) {
+	r.mu.Lock()
+	if r.err == nil {
+		r.err = err
+	}
+	r.mu.Unlock()
+	r.stop()
+}
+
+func (r *phase) openErr() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// send sends one turn: prefill slot, permission, request, record. It reports
+// whether the session may go on.
+func (r *phase) send(s Session, turn int, scheduled time.Time) bool {
+	if r.prefill.acquire(r.issue) != nil {
+		return false
+	}
+	release := sync.OnceFunc(r.prefill.release)
+	defer release()
+	number, ok := r.take() // checked after the slot: the wait may have been long
+	if !ok {
+		return false
+	}
+	r.inFlight.Add(1)
+	r.InFlight.Add(1)
+	t := play.Ticket{Number: number, Phase: r.Name, Scheduled: scheduled, Issued: time.Now(), CancelAfter: r.cancelAfter()}
+	if r.Shape.Prefill > 0 {
+		t.OnFirst = release
+	}
+	rec := s.Turn(r.flight, turn, t)
+	r.inFlight.Add(-1)
+	r.InFlight.Add(-1)
+	r.Sink(rec)
+	return rec.Err == nil || rec.Err.Class != metrics.ErrOverflow
+}
+
+// ramps grows the slots step by step: value v at D·(v−1)/(N−1).
+func (r *phase) ramps(begin time.Time) {
+	grow := func(s *slots, n int, over time.Duration) {
+		if over <= 0 || n < 2 {
+			return
+		}
+		s.setLimit(1)
+		for v := 2; v <= n; v++ {
+			r.Pacer.At(begin.Add(time.Duration(float64(over)*float64(v-1)/float64(n-1))), func() { s.setLimit(v) })
+		}
+	}
+	grow(r.live, r.Shape.Concurrency, r.Shape.ConcurrencyRamp)
+	grow(r.prefill, r.Shape.Prefill, r.Shape.PrefillRamp)
+}
+
+// rateStep is how often a rising rate takes a step.
+const rateStep = 100 * time.Millisecond
+
+// rate is the rate in force at a time since the start.
+func (r *phase) rate(since time.Duration) float64 {
+	d := r.Shape.RateRamp
+	if d <= 0 || since >= d {
+		return r.Shape.Rate
+	}
+	steps := float64(since/rateStep) + 1
+	return r.Shape.Rate * min(1, steps*float64(rateStep)/float64(d))
+}

@@ -1,0 +1,413 @@
+package drive
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/pace"
+)
+
+// opened is a session that waits for its start.
+type opened struct {
+	session Session
+	conv    *conversation.Conversation
+}
+
+// aheadOf opens sessions before they are needed and writes their first
+// request, so that a schedule does not wait for either. What is left over is
+// closed at the end of the phase.
+func (r *phase) aheadOf(next func() *conversation.Conversation) <-chan opened {
+	const ahead = 64
+	out := make(chan opened, ahead)
+	quit := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		defer close(out)
+		for {
+			c := next()
+			if c == nil {
+				return
+			}
+			s, err := r.begin(c)
+			if err != nil {
+				r.fail(err)
+				return
+			}
+			s.Prepare(0)
+			select {
+			case out <- opened{s, c}:
+			case <-quit:
+				s.Close()
+				return
+			}
+		}
+	})
+	r.cleanup = func() {
+		close(quit)
+		for o := range out {
+			o.session.Close()
+		}
+		done.Wait()
+	}
+	return out
+}
+
+func (r *phase) begin(c *conversation.Conversation) (Session, error) {
+	if len(c.Turns) == 0 {
+		return nil, fmt.Errorf("conversation %q has no turns", c.ID)
+	}
+	s, err := r.Open(c)
+	if err != nil {
+		return nil, fmt.Errorf("opening a session of %q: %w", c.ID, err)
+	}
+	return s, nil
+}
+
+// closed keeps every slot filled with a session.
+func (r *phase) closed(source conversation.Source) error {
+	for {
+		if r.live.acquire(r.issue) != nil {
+			return nil
+		}
+		if !r.session() {
+			r.live.release()
+			return nil
+		}
+		r.work.Go(func() {
+			defer r.live.release()
+			c := source.Next()
+			s, err := r.begin(c)
+			if err != nil {
+				r.fail(err)
+				return
+			}
+			defer s.Close()
+			r.playOut(s, c, time.Time{})
+		})
+	}
+}
+
+// playOut plays a session turn by turn, each after its recorded delay.
+func (r *phase) playOut(s Session, c *conversation.Conversation, scheduled time.Time) {
+	for turn := range c.Turns {
+		if turn > 0 {
+			scheduled = time.Time{}
+			if d := c.Turns[turn].Delay; d > 0 {
+				scheduled = time.Now().Add(d)
+				if r.Pacer.SleepUntil(r.issue, scheduled) != nil {
+					return
+				}
+			}
+		}
+		if !r.send(s, turn, scheduled) {
+			return
+		}
+	}
+}
+
+// continuations are the live sessions of an open loop whose next turn waits
+// for a tick.
+type continuations struct {
+	mu    sync.Mutex
+	ready []chan time.Time
+}
+
+func (q *continuations) push() chan time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := make(chan time.Time, 1)
+	q.ready = append(q.ready, c)
+	return c
+}
+
+// pop gives the tick to the session that has waited longest.
+func (q *continuations) pop(at time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.ready) == 0 {
+		return false
+	}
+	q.ready[0] <- at
+	q.ready = q.ready[1:]
+	return true
+}
+
+// open issues a request at every tick of the plan: a waiting turn first, else
+// a new session if there is a slot for it.
+func (r *phase) open(source conversation.Source, begin time.Time) error {
+	if r.Shape.arrival() == pace.Burst {
+		return r.closed(source)
+	}
+	gaps, err := pace.NewGaps(r.Shape.arrival(), r.Shape.Smoothness, conversation.Seed(r.Seed, "arrivals", string(r.Name)))
+	if err != nil {
+		return err
+	}
+	ahead := r.aheadOf(source.Next)
+	waiting := &continuations{}
+	plan := pace.NewPlan(begin)
+	over := make(chan struct{})
+	var tick func()
+	tick = func() {
+		now := time.Now()
+		at := plan.Target()
+		if r.issue.Err() != nil || !r.tick(at, ahead, waiting) {
+			close(over)
+			return
+		}
+		plan.Advance(now, gaps.Next(r.rate(now.Sub(begin))))
+		r.Pacer.At(plan.Target(), tick)
+	}
+	cancel := r.Pacer.At(begin, tick)
+	select {
+	case <-over:
+	case <-r.issue.Done():
+		// The tick that waits sees the end when it comes; it is rather taken
+		// back, and if it is running it ends by itself.
+		cancel()
+		r.flush(over)
+	}
+	r.report.Lost, r.report.Resets = plan.Lost, plan.Resets
+	return nil
+}
+
+// flush waits until the chain of ticks has ended.
+func (r *phase) flush(over <-chan struct{}) {
+	// A tick scheduled before the stop may be a long gap away, and only it
+	// touches the plan; a marker on the pacer's thread orders us after any
+	// tick that runs now.
+	passed := make(chan struct{})
+	r.Pacer.At(time.Now(), func() { close(passed) })
+	select {
+	case <-passed:
+	case <-over:
+	}
+}
+
+// tick issues one request; it reports false when the load is over. It runs on
+// the pacer's thread and never waits.
+func (r *phase) tick(at time.Time, ahead <-chan opened, waiting *continuations) bool {
+	if waiting.pop(at) {
+		return true
+	}
+	if !r.live.try() {
+		r.skipped.Add(1)
+		return true
+	}
+	if !r.session() {
+		r.live.release()
+		// The sessions that live still need ticks for their turns.
+		return r.live.busy()
+	}
+	r.work.Go(func() {
+		defer r.live.release()
+		o, ok := <-ahead
+		if !ok {
+			return
+		}
+		defer o.session.Close()
+		r.playTicked(o, at, waiting)
+	})
+	return true
+}
+
+func (r *phase) playTicked(o opened, scheduled time.Time, waiting *continuations) {
+	for turn := range o.conv.Turns {
+		if turn > 0 {
+			if d := o.conv.Turns[turn].Delay; d > 0 && r.Pacer.SleepUntil(r.issue, time.Now().Add(d)) != nil {
+				return
+			}
+			select {
+			case scheduled = <-waiting.push():
+			case <-r.issue.Done():
+				return
+			}
+		}
+		if !r.send(o.session, turn, scheduled) {
+			return
+		}
+	}
+}
+
+// busy reports whether any slot is held.
+func (s *slots) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held > 0
+}
+
+// ErrNoSchedule is returned when a schedule is asked of a workload without
+// instants.
+var ErrNoSchedule = errors.New("no request of this workload in the window has a timestamp to schedule it by")
+
+// schedule issues first turns at their instants, and later ones at their own
+// instant or after their delay, never before the reply to the turn before.
+func (r *phase) schedule(list []*conversation.Conversation, begin time.Time) error {
+	plan, zero := r.cut(list)
+	if len(plan) == 0 {
+		return ErrNoSchedule
+	}
+	speed := r.Shape.SpeedUp
+	if speed == 0 {
+		speed = 1
+	}
+	due := func(at time.Duration) time.Time { return begin.Add(time.Duration(float64(at-zero) / speed)) }
+	i := 0
+	ahead := r.aheadOf(func() *conversation.Conversation {
+		if i == len(plan) {
+			return nil
+		}
+		i++
+		return plan[i-1]
+	})
+	for _, c := range plan {
+		at := due(*c.Turns[0].At)
+		if r.Pacer.SleepUntil(r.issue, at) != nil || !r.session() {
+			return nil
+		}
+		o, ok := <-ahead
+		if !ok {
+			return nil
+		}
+		r.work.Go(func() {
+			defer o.session.Close()
+			if r.live.acquire(r.issue) != nil {
+				return
+			}
+			defer r.live.release()
+			r.playScheduled(o, due, speed)
+		})
+	}
+	return nil
+}
+
+// cut selects the conversations of the window, in order, and the instant that
+// counts as zero.
+func (r *phase) cut(list []*conversation.Conversation) ([]*conversation.Conversation, time.Duration) {
+	var plan []*conversation.Conversation
+	for _, c := range list {
+		if len(c.Turns) == 0 || c.Turns[0].At == nil {
+			continue
+		}
+		if at := *c.Turns[0].At; at >= r.Shape.From && (r.Shape.To == 0 || at <= r.Shape.To) {
+			plan = append(plan, c)
+		}
+	}
+	slices.SortStableFunc(plan, func(a, b *conversation.Conversation) int { return cmp.Compare(*a.Turns[0].At, *b.Turns[0].At) })
+	zero := r.Shape.From
+	if r.Shape.AutoOffset && len(plan) > 0 {
+		zero = *plan[0].Turns[0].At
+	}
+	return plan, zero
+}
+
+func (r *phase) playScheduled(o opened, due func(time.Duration) time.Time, speed float64) {
+	for turn := range o.conv.Turns {
+		t := &o.conv.Turns[turn]
+		var at time.Time
+		switch {
+		case t.At != nil:
+			at = due(*t.At)
+		case turn > 0:
+			at = time.Now().Add(time.Duration(float64(t.Delay) / speed))
+		}
+		if turn > 0 && at.Before(time.Now()) {
+			at = time.Now() // the reply came later than the turn was due
+		}
+		if turn > 0 && r.Pacer.SleepUntil(r.issue, at) != nil {
+			return
+		}
+		if !r.send(o.session, turn, at) {
+			return
+		}
+	}
+}
+
+// users runs user-centric load: a steady gap of users/rate between the turns
+// of each user, users staggered by 1/rate, and the load in its steady state
+// from the start, by starting the first users part-way through.
+func (r *phase) users(source conversation.Source, begin time.Time) error {
+	n := r.Shape.Users
+	gap := time.Duration(float64(n) / r.Shape.Rate * float64(time.Second))
+	stagger := time.Duration(float64(time.Second) / r.Shape.Rate)
+	first := source.Next()
+	for _, u := range firstUsers(n, len(first.Turns)) {
+		r.user(source, begin.Add(time.Duration(n-u.slot)*stagger), u.turns, gap)
+	}
+	r.user(source, begin, 0, gap)
+	return nil
+}
+
+type firstUser struct{ slot, turns int }
+
+// firstUsers spreads the ages of the users that the steady state would hold.
+func firstUsers(n, turns int) []firstUser {
+	length := max(1, turns-1)
+	step := 1
+	if gcd(n, length) > 1 {
+		for step = 2; gcd(step, n) != 1; step++ {
+		}
+	}
+	var out []firstUser
+	for i := range n {
+		age := (n - i) * length
+		left := length - int(math.Floor(float64(age)/float64(n)))
+		if left <= 0 {
+			continue
+		}
+		slot := age % n
+		if step > 1 {
+			slot = i * step % n
+		}
+		out = append(out, firstUser{slot, left})
+	}
+	return out
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// user plays one session of at most turns turns (0: all of them) from an
+// instant on, and starts its successor when its time is over, however far it
+// has come.
+func (r *phase) user(source conversation.Source, at time.Time, turns int, gap time.Duration) {
+	r.work.Go(func() {
+		if r.Pacer.SleepUntil(r.issue, at) != nil || !r.session() {
+			return
+		}
+		c := source.Next()
+		s, err := r.begin(c)
+		if err != nil {
+			r.fail(err)
+			return
+		}
+		defer s.Close()
+		if turns == 0 || turns > len(c.Turns) {
+			turns = len(c.Turns)
+		}
+		r.user(source, at.Add(time.Duration(turns)*gap), 0, gap)
+		for turn := range turns {
+			if turn > 0 {
+				at = at.Add(gap)
+				if now := time.Now(); now.After(at) {
+					at = now
+				}
+				if r.Pacer.SleepUntil(r.issue, at) != nil {
+					return
+				}
+			}
+			if !r.send(s, turn, at) {
+				return
+			}
+		}
+	})
+}

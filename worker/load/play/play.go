@@ -1,0 +1,219 @@
+// Package play sends the turns of a conversation to a server: it makes each
+// turn's prompt out of the history, hands it to the transport, and completes
+// the record with token counts. When a turn is due is not its business.
+package play
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/endpoint"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/token"
+	"github.com/fleetune/fleetune/worker/load/transport"
+)
+
+// Config says how turns are sent.
+type Config struct {
+	Client  *transport.Client
+	Options endpoint.Options
+	// Models to ask for, used where a turn names none.
+	Models  []string
+	Counter token.Counter
+	// MaxTokens overrides every turn's output length; 0 leaves them.
+	MaxTokens int
+	// Worker names this process in records.
+	Worker string
+	// Epoch is what instants in records count from.
+	Epoch time.Time
+	// SessionHeader carries the session's id besides X-Correlation-Id, for
+	// routers that keep sessions together.
+	SessionHeader string
+	// Sent is called with every body before it goes out; nil for none.
+	Sent func(rec *metrics.Record, body []byte)
+}
+
+// A Ticket is the permission to send one turn.
+type Ticket struct {
+	Number int64
+	Phase  metrics.Phase
+	// Scheduled is when the plan wanted it; zero in a closed loop.
+	Scheduled time.Time
+	Issued    time.Time
+	// CancelAfter hangs up this long after the body was sent; nil never.
+	CancelAfter *time.Duration
+	// OnFirst is called once at the first content or the end without any.
+	OnFirst func()
+	// MaxTokens overrides the turn's output length when above 0.
+	MaxTokens int
+}
+
+// A Session plays one conversation. It is not safe for concurrent use.
+type Session struct {
+	cfg     *Config
+	conv    *conversation.Conversation
+	history *conversation.History
+	conn    *transport.Session
+	id      string
+	// Lineage is copied into every record.
+	Lineage Lineage
+
+	ready int // the turn whose body is prepared, −1 for none
+	body  []byte
+	err   error
+}
+
+// Lineage places a session in its tree.
+type Lineage struct {
+	Depth        int
+	Root, Parent string
+}
+
+// Open starts a session.
+func Open(cfg *Config, c *conversation.Conversation) (*Session, error) {
+	conn, err := cfg.Client.Session()
+	if err != nil {
+		return nil, err
+	}
+	id := NewID()
+	return &Session{cfg: cfg, conv: c, history: conversation.NewHistory(c.Mode), conn: conn, id: id, ready: -1,
+		Lineage: Lineage{Root: id}}, nil
+}
+
+// NewID returns a random id in the form of a UUID, version 4.
+func NewID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, by its contract
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	var out [36]byte
+	hex.Encode(out[:8], b[:4])
+	hex.Encode(out[9:13], b[4:6])
+	hex.Encode(out[14:18], b[6:8])
+	hex.Encode(out[19:23], b[8:10])
+	hex.Encode(out[24:], b[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}
+
+// ID is the session's correlation id.
+func (s *Session) ID() string { return s.id }
+
+// Conversation is what the session plays.
+func (s *Session) Conversation() *conversation.Conversation { return s.conv }
+
+// Prepare makes a turn's body ahead of its time, so that sending costs none.
+func (s *Session) Prepare(turn int) {
+	if s.ready == turn {
+		return
+	}
+	s.body, s.err = s.write(turn, 0)
+	s.ready = turn
+}
+
+func (s *Session) write(turn, maxTokens int) ([]byte, error) {
+	t := &s.conv.Turns[turn]
+	p := endpoint.Prompt{
+		Model: t.Model, Messages: s.history.Prompt(t), Documents: t.Documents,
+		MaxTokens: t.MaxTokens, Tools: t.Tools, Extra: t.Extra, Raw: t.Raw,
+	}
+	if p.Model == "" && len(s.cfg.Models) > 0 {
+		p.Model = s.cfg.Models[0]
+	}
+	if s.cfg.MaxTokens > 0 {
+		p.MaxTokens = s.cfg.MaxTokens
+	}
+	if maxTokens > 0 {
+		p.MaxTokens = maxTokens
+	}
+	return s.cfg.Options.Body(&p)
+}
+
+// Turn sends one turn and returns its record, complete.
+func (s *Session) Turn(ctx context.Context, turn int, t Ticket) *metrics.Record {
+	rec := s.record(turn, t)
+	if t.MaxTokens > 0 {
+		s.body, s.err = s.write(turn, t.MaxTokens)
+	} else {
+		s.Prepare(turn)
+	}
+	body, err := s.body, s.err
+	s.ready, s.body, s.err = -1, nil, nil
+	if err != nil {
+		if t.OnFirst != nil {
+			t.OnFirst()
+		}
+		rec.Start = int64(time.Since(s.cfg.Epoch))
+		rec.End = rec.Start
+		rec.Err = &metrics.Error{Class: metrics.ErrRequest, Message: err.Error()}
+		return rec
+	}
+	if s.cfg.Sent != nil {
+		s.cfg.Sent(rec, body)
+	}
+	text := s.conn.Do(ctx, transport.Call{Body: body, CancelAfter: t.CancelAfter, OnFirst: t.OnFirst, Headers: s.headers(rec)}, rec)
+	Count(rec, text, s.cfg.Counter)
+	s.history.Reply(text.Content)
+	return rec
+}
+
+func (s *Session) record(turn int, t Ticket) *metrics.Record {
+	plan := &s.conv.Turns[turn]
+	rec := &metrics.Record{
+		Number: t.Number, Request: NewID(), Session: s.id, Root: s.Lineage.Root, Parent: s.Lineage.Parent,
+		Depth: s.Lineage.Depth, Conversation: s.conv.ID, Turn: turn, Turns: len(s.conv.Turns),
+		Phase: t.Phase, Worker: s.cfg.Worker, Issued: int64(t.Issued.Sub(s.cfg.Epoch)),
+		WantedTokens: plan.MaxTokens, PlannedTokens: plan.InputTokens, InputTokens: -1,
+		CacheBlocks: plan.CacheBlocks, CacheHits: plan.CacheHits,
+	}
+	if s.cfg.MaxTokens > 0 {
+		rec.WantedTokens = s.cfg.MaxTokens
+	}
+	if t.MaxTokens > 0 {
+		rec.WantedTokens = t.MaxTokens
+	}
+	if !t.Scheduled.IsZero() {
+		rec.Scheduled = int64(t.Scheduled.Sub(s.cfg.Epoch))
+	}
+	return rec
+}
+
+func (s *Session) headers(rec *metrics.Record) http.Header {
+	h := http.Header{"X-Request-Id": {rec.Request}, "X-Correlation-Id": {rec.Session}}
+	if s.cfg.SessionHeader != "" {
+		h.Set(s.cfg.SessionHeader, rec.Root)
+	}
+	return h
+}
+
+// Close ends the session.
+func (s *Session) Close() { s.conn.Close() }
+
+// Count completes a record's token counts: by the server's usage where it
+// reported one, else by the counter.
+func Count(rec *metrics.Record, text transport.Text, counter token.Counter) {
+	u := rec.Usage
+	switch {
+	case u.Prompt >= 0:
+		rec.InputTokens = u.Prompt
+	case rec.PlannedTokens > 0:
+		rec.InputTokens = rec.PlannedTokens
+	}
+	if u.Completion >= 0 {
+		reasoning := max(u.Reasoning, 0)
+		if u.Reasoning < 0 && text.Reasoning != "" && counter != nil {
+			reasoning = min(counter.Count(text.Reasoning), u.Completion)
+		}
+		rec.ReasoningTokens = min(reasoning, u.Completion)
+		rec.ContentTokens = u.Completion - rec.ReasoningTokens
+		return
+	}
+	if counter == nil || text.Content == "" && text.Reasoning == "" {
+		return
+	}
+	rec.ContentTokens = counter.Count(text.Content)
+	rec.ReasoningTokens = counter.Count(text.Reasoning)
+}
