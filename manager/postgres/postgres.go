@@ -57,6 +57,8 @@ type Server struct {
 	process *process
 	lock    *os.File
 	socket  string
+	// outside says that the socket's folder is not within the server's.
+	outside bool
 	// Version of the server, such as "15.18".
 	version string
 	stopped chan struct{}
@@ -103,7 +105,14 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{process: process, lock: lock, socket: h.socket, version: h.install.version.String(), stopped: make(chan struct{})}
+	s := &Server{
+		process: process,
+		lock:    lock,
+		socket:  h.socket,
+		outside: filepath.Dir(h.socket) != dir,
+		version: h.install.version.String(),
+		stopped: make(chan struct{}),
+	}
 	if err := s.createDatabase(ctx); err != nil {
 		_ = process.stop() // the first error is the one to tell
 		return nil, err
@@ -137,6 +146,11 @@ func (s *Server) Stop() error {
 func (s *Server) stop() error {
 	defer close(s.stopped)
 	err := s.process.stop()
+	if s.outside {
+		// The server has removed its socket; should the folder not be empty,
+		// the next start uses it as it is.
+		_ = os.Remove(s.socket)
+	}
 	if closeErr := s.lock.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
