@@ -117,8 +117,8 @@ func (s *Store) Requeue(ctx context.Context, term int64, lost []Lost, maxLosses 
 		ids[i], epochs[i], reasons[i] = l.Experiment, l.Epoch, l.Reason
 	}
 	rows, err := s.pool.Query(ctx, `
-		WITH leading AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
-		l AS (SELECT l.* FROM leading, unnest($2::uuid[], $3::bigint[], $4::text[]) AS l (id, epoch, reason)),
+		WITH mandate AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
+		l AS (SELECT l.* FROM mandate, unnest($2::uuid[], $3::bigint[], $4::text[]) AS l (id, epoch, reason)),
 		locked AS (
 			SELECT e.* FROM experiments e JOIN l ON l.id = e.id AND l.epoch = e.epoch
 			WHERE e.state = 'running' ORDER BY e.id FOR UPDATE OF e

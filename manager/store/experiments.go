@@ -135,11 +135,11 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 	// One statement: the locks on the leader's and the task's row hold until it
 	// commits, so neither a deposed leader nor a cancelled task adds a row.
 	tag, err := s.pool.Exec(ctx, `
-		WITH leading AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
+		WITH mandate AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
 		     running AS (SELECT id FROM tasks WHERE id = $2 AND state = 'running' FOR SHARE)
 		INSERT INTO experiments (id, task_id, number, purpose, confirms, parameters, state)
 		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, 'queued'
-		FROM leading, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[])
+		FROM mandate, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[])
 		     AS n (id, number, purpose, confirms, parameters)`,
 		term, task, ids, numbers, purposes, confirms, parameters)
 	if err != nil {

@@ -133,6 +133,17 @@ func beats(t Task, e, incumbent *Experiment) bool {
 	return a < b
 }
 
+// MetricNames returns the names of every metric that a task's experiments
+// have, sorted.
+func (s *Store) MetricNames(ctx context.Context, id uuid.UUID) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT DISTINCT k FROM experiments e, jsonb_object_keys(e.metrics) AS k
+		WHERE e.task_id = $1 AND jsonb_typeof(e.metrics) = 'object' ORDER BY k`, id)
+	if err != nil {
+		return nil, fmt.Errorf("listing metrics: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // A Dependency is a task that another waits for.
 type Dependency struct {
 	Name  string

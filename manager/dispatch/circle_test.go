@@ -1,0 +1,20 @@
+package dispatch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fleetune/fleetune/manager/store"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCircleMeasuresEveryPointOnce(t *testing.T) {
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 4)
+	s.worker("w2", 4)
+	s.submit(noop("circle", 500))
+	row := s.await("circle")
+	require.Equal(t, store.TaskCompleted, row.State, row.Cause)
+	require.Len(t, s.experiments(row), 500)
+	s.requireOnce(row)
+}
