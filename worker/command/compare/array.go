@@ -182,4 +182,3 @@ func (a *array) index(flat int64) string {
 	parts := shapeText(at)
 	return "[" + parts[1:len(parts)-1] + "]"
 }
-
