@@ -1,0 +1,85 @@
+// Package form is the task file as a person writes it, short forms included.
+// Its tags and comments are the one source of what a file may hold: the
+// decoder binds by them, and the published JSON Schema and the reference are
+// made from them. What a file means once it is read is package task.
+package form
+
+// A Task is a task file.
+type Task struct {
+	// Name of the task: lower-case letters, digits and dashes.
+	TaskName string `json:"task_name" jsonschema:"pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$,maxLength=63,example=matmul" expected:"lower-case letters, digits and dashes, a letter or digit first and last, as in \"matmul-2\""`
+	// What the task is for, in your own words.
+	Description string `json:"description,omitempty" jsonschema:"maxLength=4000"`
+	// What may vary, by name. A list gives the values; a single value fixes
+	// the parameter; integer, continuous and boolean parameters are written as
+	// mappings with a type. Grid search varies the last one fastest.
+	Parameters Parameters `json:"parameters" expected:"what may vary, as in tile: [8, 16, 32]"`
+	// Boolean expressions over parameters that every configuration must meet,
+	// as in tile_m * tile_n <= 4096.
+	Constraints Texts `json:"constraints,omitempty"`
+	// When a parameter exists at all: its name and a boolean expression over
+	// parameters that stand before it.
+	Conditions Conditions `json:"conditions,omitempty"`
+	// How to search, what for, and when to stop.
+	Optimization Optimization `json:"optimization,omitempty"`
+	// The programs of an experiment: build, check and measure a command.
+	Command *Command `json:"command,omitempty"`
+	// Experiments that do nothing, to measure Fleetune itself.
+	Noop bool `json:"noop,omitempty"`
+	// Where experiments may run.
+	Resources Resources `json:"resources,omitempty"`
+	// Whose experiments are offered first.
+	Priority string `json:"priority,omitempty" jsonschema:"enum=high,enum=normal,enum=low,default=normal"`
+	// Tasks that must complete before this one starts: a name or a list.
+	DependsOn Texts `json:"depends_on,omitempty"`
+}
+
+// Optimization says how to search, what for, and when to stop.
+type Optimization struct {
+	// The sampler that chooses configurations: grid_search, random and others.
+	Strategy string `json:"strategy,omitempty" jsonschema:"pattern=^[a-z][a-z0-9_]*$,maxLength=63,default=grid_search" expected:"the name of a sampler, as in \"grid_search\" or \"random\""`
+	// What to optimise: "minimize_METRIC", "maximize_METRIC", or a metric and
+	// a direction. A command measured by wall_time minimizes wall_time_s
+	// unless told otherwise.
+	Objective *Objective `json:"objective,omitempty"`
+	// Several objectives, the most important first; instead of objective.
+	Objectives []Objective `json:"objectives,omitempty" jsonschema:"maxItems=8"`
+	// How many experiments at most, the baseline included.
+	MaxIterations int64 `json:"max_iterations,omitempty" jsonschema:"minimum=1,maximum=1000000,default=100"`
+	// How many experiments at a time; 0 for as many as the fleet can hold.
+	MaxParallel int64 `json:"max_parallel,omitempty" jsonschema:"minimum=0,maximum=100000,default=0"`
+	// How long one experiment may take on its devices.
+	TimeoutPerIteration Timeout `json:"timeout_per_iteration,omitempty" jsonschema:"default=300"`
+	// How long the whole task may take from its first experiment on. Without
+	// it: max_iterations times timeout_per_iteration.
+	Timeout Timeout `json:"timeout,omitempty"`
+	// Start of every random choice: the same seed and history, the same points.
+	Seed int64 `json:"seed,omitempty" jsonschema:"default=0"`
+	// How many samples a measurement needs: 10 from a result file and 5 of
+	// wall_time unless told otherwise.
+	Repeats int64 `json:"repeats,omitempty" jsonschema:"minimum=1,maximum=100000"`
+	// Settings of the sampler.
+	Options Options `json:"options,omitempty"`
+}
+
+// An ObjectiveForm names a metric and which end of it is better.
+type ObjectiveForm struct {
+	// The metric's name in the result file.
+	Metric string `json:"metric" jsonschema:"pattern=^[A-Za-z][A-Za-z0-9_./-]*$,maxLength=100" expected:"the name of a metric, as in \"time_ms\""`
+	// Which end is better.
+	Direction string `json:"direction" jsonschema:"enum=minimize,enum=maximize" expected:"\"minimize\" or \"maximize\""`
+}
+
+// Resources say what a place must have.
+type Resources struct {
+	// The pool of workers.
+	Pool string `json:"pool,omitempty" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9_-]*$,maxLength=48,default=default" expected:"letters, digits, dashes and underscores, as in \"h100\""`
+	// any, gpu, a vendor (nvidia, amd, cpu), or part of a model name (h100).
+	Accelerator string `json:"accelerator,omitempty" jsonschema:"pattern=[A-Za-z0-9],maxLength=100,default=any" expected:"any, gpu, a vendor or part of a model name, as in \"h100\""`
+	// How many devices an experiment needs at once.
+	Devices int64 `json:"devices,omitempty" jsonschema:"minimum=1,maximum=1024,default=1"`
+	// Memory each device must have.
+	Memory Memory `json:"memory,omitempty"`
+	// Labels the worker must carry.
+	Labels map[string]Word `json:"labels,omitempty" jsonschema:"maxItems=64"`
+}
