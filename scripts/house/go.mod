@@ -1,0 +1,3 @@
+module github.com/fleetune/fleetune/scripts/house
+
+go 1.26.0
