@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fleetune/fleetune/shared/filelock"
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 )
@@ -55,7 +56,7 @@ type Options struct {
 // A Server is a running PostgreSQL.
 type Server struct {
 	process *process
-	lock    *os.File
+	lock    *filelock.Lock
 	socket  string
 	// outside says that the socket's folder is not within the server's.
 	outside bool
@@ -82,13 +83,16 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(dir)
+	lock, err := filelock.Take(filepath.Join(dir, "owner.lock"), strconv.Itoa(os.Getpid()))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			lock.Close()
+			err = errors.Join(err, lock.Release())
 		}
 	}()
 	h := &home{dir: dir, log: o.Log}
@@ -151,10 +155,7 @@ func (s *Server) stop() error {
 		// the next start uses it as it is.
 		_ = os.Remove(s.socket)
 	}
-	if closeErr := s.lock.Close(); err == nil && closeErr != nil {
-		err = closeErr
-	}
-	if err != nil {
+	if err = errors.Join(err, s.lock.Release()); err != nil {
 		return fmt.Errorf("stopping PostgreSQL: %w", err)
 	}
 	return nil
