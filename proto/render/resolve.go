@@ -47,20 +47,33 @@ func Resolve(segments []placeholder.Segment, builtins map[string]string) (string
 func (a Argv) Shell() string {
 	words := make([]string, 0, len(a))
 	for _, segments := range a {
-		var b strings.Builder
-		for _, s := range segments {
-			if s.Name != "" {
-				b.WriteString(`"$` + s.Name + `"`)
-			} else {
-				b.WriteString(shellWord(s.Text))
-			}
-		}
-		if len(segments) == 0 {
-			b.WriteString("''")
-		}
-		words = append(words, b.String())
+		words = append(words, shellArgument(segments))
 	}
 	return strings.Join(words, " ")
+}
+
+// shellArgument quotes one argument; inside double quotes variables are open.
+func shellArgument(segments []placeholder.Segment) string {
+	var text strings.Builder
+	open := false
+	for _, s := range segments {
+		open = open || s.Name != ""
+	}
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`")
+	for _, s := range segments {
+		switch {
+		case s.Name != "":
+			text.WriteString("${" + s.Name + "}")
+		case open:
+			text.WriteString(escape.Replace(s.Text))
+		default:
+			text.WriteString(s.Text)
+		}
+	}
+	if open {
+		return `"` + text.String() + `"`
+	}
+	return shellWord(text.String())
 }
 
 // Preview writes the commands of a rendering, one a line, as the command line
