@@ -100,3 +100,10 @@ type Submitted struct {
 type Change struct {
 	Cause string `json:"cause,omitempty" maxLength:"500" doc:"kept with the task"`
 }
+
+// A Source is a task file with what the manager made of it.
+type Source struct {
+	Task   string `json:"task"`
+	Source string `json:"source" doc:"text of the task file"`
+	Spec   any    `json:"spec" doc:"the validated task with every default filled in"`
+}

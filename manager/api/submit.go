@@ -1,0 +1,177 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"path"
+	"path/filepath"
+	"regexp"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/search"
+	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/bundle"
+	"github.com/fleetune/fleetune/proto/task"
+)
+
+func (a *API) submitRoutes(api huma.API) {
+	op := operation("submit-task", http.MethodPost, "/tasks", "Hand a task in", "tasks")
+	op.Description = "The file is decoded and validated here, and every problem in it is answered at once: `errors` of the " +
+		"problem document carries file, line, column, field, message, what was expected and the nearest valid name."
+	op.DefaultStatus = http.StatusCreated
+	op.Errors = []int{http.StatusUnauthorized, http.StatusConflict, http.StatusUnprocessableEntity}
+	huma.Register(api, op, func(ctx context.Context, in *struct{ Body v1.Submission }) (*submitAnswer, error) {
+		d, err := a.submit(ctx, in.Body)
+		if err != nil {
+			return nil, failure(ctx, a.log, err)
+		}
+		out := &submitAnswer{Status: http.StatusCreated, Body: d}
+		if d.Task == nil {
+			out.Status = http.StatusOK
+		} else {
+			out.Location = v1.Base + "/tasks/" + d.Task.Name
+		}
+		return out, nil
+	})
+}
+
+type submitAnswer struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     v1.Submitted
+}
+
+func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error) {
+	name := path.Base(filepath.ToSlash(s.File))
+	spec, problems := task.Decode(name, []byte(s.Source))
+	answer := v1.Submitted{Warnings: []v1.Finding{}}
+	var wrong []v1.Finding
+	for _, p := range problems {
+		if p.Severity == task.Error {
+			wrong = append(wrong, finding(p))
+		} else {
+			answer.Warnings = append(answer.Warnings, finding(p))
+		}
+	}
+	if spec == nil {
+		return answer, refused(name, wrong, answer.Warnings)
+	}
+	if s.Name != "" {
+		if !validName(s.Name) {
+			return answer, refused("name", []v1.Finding{{Field: "name", Severity: "error",
+				Message: fmt.Sprintf("%q cannot be a task's name", s.Name), Expected: "lower-case letters, digits and dashes, 63 at most, a letter or digit first and last"}}, nil)
+		}
+		spec.Name = s.Name
+	}
+	planned, err := plan(spec)
+	if err != nil {
+		return answer, refused(name, []v1.Finding{{File: name, Field: "optimization.strategy", Severity: "error", Message: err.Error()}}, answer.Warnings)
+	}
+	data, err := attach(spec, s.Bundle)
+	if err != nil {
+		return answer, refused(name, []v1.Finding{{File: name, Field: "command.files", Severity: "error", Message: err.Error()}}, answer.Warnings)
+	}
+	if s.DryRun {
+		return answer, nil
+	}
+	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: planned, Bundle: data})
+	if errors.Is(err, store.ErrNotFound) {
+		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)
+	}
+	if err != nil {
+		return answer, err
+	}
+	d, err := a.describe(ctx, created)
+	if err != nil {
+		return answer, err
+	}
+	answer.Task = &d
+	return answer, nil
+}
+
+// taskName is what a task file's task_name must match as well.
+var taskName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
+func validName(name string) bool { return len(name) <= 63 && taskName.MatchString(name) }
+
+func finding(p task.Problem) v1.Finding {
+	return v1.Finding{File: p.File, Line: p.Line, Column: p.Column, Field: p.Field, Severity: string(p.Severity),
+		Message: p.Message, Expected: p.Expected, Nearest: p.Nearest}
+}
+
+// refused is the answer to a task that cannot be accepted.
+func refused(name string, wrong, warnings []v1.Finding) error {
+	what := "1 error"
+	if len(wrong) != 1 {
+		what = fmt.Sprintf("%d errors", len(wrong))
+	}
+	p := problem(http.StatusUnprocessableEntity, "correct the file; fleetune submit --dry-run checks it without starting anything",
+		"%s: %s", name, what)
+	p.Errors = append(wrong, warnings...)
+	return p
+}
+
+// plan is how many experiments the budget and the space allow; an error when
+// the sampler cannot search the space, or the constraints leave nothing of it.
+func plan(t *task.Task) (int, error) {
+	o := t.Optimization
+	_, err := search.New(o.Strategy, search.Problem{Space: t.Space, Objectives: o.Objectives, Seed: o.Seed,
+		Budget: o.MaxIterations, Options: o.Options})
+	if err != nil {
+		return 0, err
+	}
+	count, err := search.Count(t.Space)
+	if err != nil {
+		return 0, err
+	}
+	if count.Valid == 0 {
+		return 0, errors.New("no point of the space meets all constraints")
+	}
+	return int(math.Min(float64(o.MaxIterations), count.Valid)), nil
+}
+
+// attach checks the bundle against the sources that the task names, and notes
+// its digest and that of the template that apply renders.
+func attach(t *task.Task, data []byte) ([]byte, error) {
+	if t.Command == nil {
+		return nil, nil
+	}
+	wanted := map[string]bool{}
+	for _, f := range t.Command.Files {
+		if f.Source != "" {
+			wanted[slashed(f.Source)] = true
+		}
+	}
+	template := ""
+	if t.Command.Apply != nil && t.Command.Apply.Template != "" {
+		template = slashed(t.Command.Apply.Template)
+		wanted[template] = true
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	contents, err := bundle.Unpack(bytes.NewReader(data), "")
+	if len(data) == 0 {
+		contents, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for name := range wanted {
+		if _, ok := contents[name]; !ok {
+			return nil, fmt.Errorf("the file %q is not in the bundle that came with the task", name)
+		}
+	}
+	t.Command.Bundle = bundle.Digest(data)
+	if template != "" {
+		t.Command.Apply.Digest = bundle.Digest(contents[template])
+	}
+	return data, nil
+}
+
+func slashed(name string) string { return filepath.ToSlash(filepath.Clean(name)) }
