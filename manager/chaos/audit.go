@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/chaos/probe"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -22,6 +23,7 @@ type findings struct {
 
 // A row is one experiment as the database has it, with its accepted result.
 type row struct {
+	ID       uuid.UUID
 	Number   int
 	Purpose  string
 	Point    int
@@ -91,13 +93,18 @@ func (s *stand) judge(f *findings, task string, rows []row, ran map[float64]prob
 }
 
 // genuine says whether the accepted result is that of the last claim, and what
-// the probe measured for this very point.
+// the probe measured for this very point under that claim.
 func (r row) genuine(ran map[float64]probe.Entry) bool {
 	if *r.AcceptedEpoch != r.Epoch || r.Shown == nil || r.Measured == nil || *r.Shown != *r.Measured {
 		return false
 	}
 	e, ok := ran[*r.Measured]
-	return ok && e.Point == r.Point
+	return ok && e.Point == r.Point && e.Run == tag(r.ID, r.Epoch)
+}
+
+// tag is what a worker marks the processes of an attempt with.
+func tag(experiment uuid.UUID, epoch int64) string {
+	return fmt.Sprintf("fleetune-%s-%d", experiment, epoch)
 }
 
 func (s *stand) harm(task string, r row, what string) {
@@ -122,7 +129,7 @@ func (s *stand) auditJournal(report *Report) error {
 
 func (s *stand) rows(ctx context.Context, task string) ([]row, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT e.number, e.purpose, (e.parameters ->> 'point')::int, e.outcome, e.epoch,
+		SELECT e.id, e.number, e.purpose, (e.parameters ->> 'point')::int, e.outcome, e.epoch,
 			(e.metrics #>> ARRAY[$2, 'median'])::float8,
 			count(a.*) FILTER (WHERE a.accepted)::int,
 			max(a.epoch) FILTER (WHERE a.accepted),

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -35,7 +36,10 @@ type Config struct {
 	Workers int
 	// Lease of the manager; 4 s by default, so that a lost worker shows soon.
 	Lease time.Duration
-	// Points each of the two tasks of a round has; 12 by default.
+	// Slots are the CPU slots of each worker, all on the same cores, so that the
+	// workers compete for them; 2 by default, 1 where there is one core.
+	Slots int
+	// Points each of the two tasks of a round has; 8 by default.
 	Points int
 	// Patience bounds the wait for a round's tasks after healing; 3 minutes by
 	// default. Work that has not ended by then counts as lost.
@@ -138,11 +142,14 @@ func (c Config) withDefaults() Config {
 	if c.Workers == 0 {
 		c.Workers = 3
 	}
+	if c.Slots == 0 {
+		c.Slots = min(2, runtime.NumCPU())
+	}
 	if c.Lease == 0 {
 		c.Lease = 4 * time.Second
 	}
 	if c.Points == 0 {
-		c.Points = 12
+		c.Points = 8
 	}
 	if c.Patience == 0 {
 		c.Patience = 3 * time.Minute

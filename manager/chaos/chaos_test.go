@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/chaos/probe"
+	"github.com/fleetune/fleetune/proto/task"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -20,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func good(point int) row {
 	success, nonce, epoch := "success", float64(1000+point), int64(1)
 	return row{
-		Number: point + 1, Purpose: "search", Point: point, Outcome: &success, Epoch: epoch,
+		ID: uuid.UUID{15: byte(point)}, Number: point + 1, Purpose: "search", Point: point, Outcome: &success, Epoch: epoch,
 		Shown: &nonce, Accepted: 1, AcceptedEpoch: &epoch, Measured: &nonce,
 	}
 }
@@ -53,6 +56,11 @@ func TestJudge(t *testing.T) {
 		}, findings{experiments: 4}},
 		"an older epoch's result": {func(r []row) []row { r[0].Epoch = 2; r[0].AcceptedEpoch = &older; return r },
 			findings{experiments: 3, stale: 1}},
+		"an older claim's result under the last one's name": {func(r []row) []row {
+			newer := int64(2)
+			r[0].Epoch, r[0].AcceptedEpoch = newer, &newer
+			return r
+		}, findings{experiments: 3, stale: 1}},
 		"a result nobody measured": {func(r []row) []row { r[0].Measured, r[0].Shown = &other, &other; return r },
 			findings{experiments: 3, stale: 1}},
 		"another point's result": {func(r []row) []row { r[0].Measured, r[0].Shown = r[1].Measured, r[1].Shown; return r },
@@ -65,7 +73,7 @@ func TestJudge(t *testing.T) {
 			var rows []row
 			for point := range 3 {
 				rows = append(rows, good(point))
-				ran[float64(1000+point)] = probe.Entry{Point: point, Nonce: float64(1000 + point)}
+				ran[float64(1000+point)] = probe.Entry{Run: tag(uuid.UUID{15: byte(point)}, 1), Point: point, Nonce: float64(1000 + point)}
 			}
 			s := &stand{cfg: Config{Points: 3}, log: zerolog.Nop()}
 			var f findings
@@ -76,7 +84,7 @@ func TestJudge(t *testing.T) {
 }
 
 func prepared(t *testing.T) *stand {
-	s, err := newStand(t.Context(), Config{Dir: t.TempDir(), Workers: 3, Lease: 4 * time.Second, Log: zerolog.Nop()}.withDefaults())
+	s, err := newStand(t.Context(), Config{Dir: t.TempDir(), Probe: "/bin/true", Workers: 3, Lease: 4 * time.Second, Log: zerolog.Nop()}.withDefaults())
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_, err := s.stop()
@@ -142,6 +150,17 @@ func TestPart(t *testing.T) {
 	require.NoError(t, p.kill())
 	require.False(t, p.alive())
 	require.NoError(t, p.kill(), "twice is harmless")
+}
+
+// What the stand submits is a task without a single complaint.
+func TestTaskIsValid(t *testing.T) {
+	s := prepared(t)
+	data, err := json.Marshal(s.task("chaos-1-a"))
+	require.NoError(t, err)
+	spec, problems := task.Decode("chaos.json", data)
+	require.Empty(t, problems)
+	require.Zero(t, spec.Command.Finalists)
+	require.Equal(t, 1, spec.Optimization.Repeats)
 }
 
 // A process that outlives the stand is found by its mark, and ended.

@@ -27,7 +27,7 @@ const (
 	// startPatience bounds the start of the stand.
 	startPatience = time.Minute
 	// smallDisk is the size of the disk that gets full, in bytes.
-	smallDisk = 8 << 20
+	smallDisk = 1 << 20
 )
 
 // A stand is one running Fleetune in parts.
@@ -111,6 +111,7 @@ func (s *stand) prepareWorkers() {
 		p.argv = []string{
 			s.cfg.Worker, "--nats", s.wire(p.name), "--secret-file", s.secretFile(),
 			"--name", p.name, "--dir", s.workerDir(p.name),
+			"--slots", strconv.Itoa(s.cfg.Slots),
 		}
 		s.workers = append(s.workers, p)
 	}
