@@ -62,7 +62,9 @@ type Server struct {
 	outside bool
 	// Version of the server, such as "15.18".
 	version string
+	// stopped is closed when stop is through; stopErr is what it returned.
 	stopped chan struct{}
+	stopErr error
 	unwatch func() bool
 }
 
@@ -143,7 +145,7 @@ func (s *Server) Stop() error {
 	}
 	// The context did it, or an earlier Stop: wait for that.
 	<-s.stopped
-	return nil
+	return s.stopErr
 }
 
 // stop is called once: context.AfterFunc hands the call to one caller.
@@ -156,9 +158,9 @@ func (s *Server) stop() error {
 		_ = os.Remove(s.socket)
 	}
 	if err = errors.Join(err, s.lock.Release()); err != nil {
-		return fmt.Errorf("stopping PostgreSQL: %w", err)
+		s.stopErr = fmt.Errorf("stopping PostgreSQL: %w", err)
 	}
-	return nil
+	return s.stopErr
 }
 
 func (s *Server) createDatabase(ctx context.Context) error {
