@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/chaos/relay"
+	"github.com/fleetune/fleetune/shared/natsd"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -50,14 +51,15 @@ type stand struct {
 	skipped []string
 }
 
-func (s *stand) natsDir() string           { return filepath.Join(s.cfg.Dir, "nats") }
-func (s *stand) probeDir() string          { return filepath.Join(s.cfg.Dir, "probe") }
-func (s *stand) workerDir(n string) string { return filepath.Join(s.cfg.Dir, n) }
-func (s *stand) lockDir() string           { return filepath.Join(s.cfg.Dir, "locks") }
-func (s *stand) secretFile() string        { return filepath.Join(s.cfg.Dir, "secret") }
-func (s *stand) tokenFile() string         { return filepath.Join(s.cfg.Dir, "token") }
-func (s *stand) wire(name string) string   { return "nats://" + s.wires[name].Addr() }
-func workerName(i int) string              { return "worker-" + strconv.Itoa(i+1) }
+func (s *stand) natsDir() string              { return filepath.Join(s.cfg.Dir, "nats") }
+func (s *stand) probeDir() string             { return filepath.Join(s.cfg.Dir, "probe") }
+func (s *stand) workerDir(n string) string    { return filepath.Join(s.cfg.Dir, n) }
+func (s *stand) lockDir() string              { return filepath.Join(s.cfg.Dir, "locks") }
+func (s *stand) secretFile() string           { return filepath.Join(s.cfg.Dir, "secret") }
+func (s *stand) passwordFile(n string) string { return filepath.Join(s.cfg.Dir, n+".password") }
+func (s *stand) tokenFile() string            { return filepath.Join(s.cfg.Dir, "token") }
+func (s *stand) wire(name string) string      { return "nats://" + s.wires[name].Addr() }
+func workerName(i int) string                 { return "worker-" + strconv.Itoa(i+1) }
 func (s *stand) part(name string) *part {
 	return &part{name: name, dir: s.cfg.Dir, env: []string{markVariable + "=" + s.mark}}
 }
@@ -71,10 +73,8 @@ func newStand(ctx context.Context, c Config) (*stand, error) {
 			return nil, fmt.Errorf("making the stand's folder: %w", err)
 		}
 	}
-	for path, secret := range map[string]string{s.secretFile(): randomHex(), s.tokenFile(): s.token} {
-		if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
-			return nil, fmt.Errorf("writing a secret: %w", err)
-		}
+	if err := s.writeSecrets(); err != nil {
+		return nil, err
 	}
 	bus, err := freeAddress(ctx)
 	if err != nil {
@@ -105,12 +105,28 @@ func newStand(ctx context.Context, c Config) (*stand, error) {
 	return s, nil
 }
 
+// writeSecrets writes the API's token, the bus's secret and each worker's own
+// password, which is all that a worker is given.
+func (s *stand) writeSecrets() error {
+	secret := randomHex()
+	files := map[string]string{s.tokenFile(): s.token, s.secretFile(): secret}
+	for i := range s.cfg.Workers {
+		files[s.passwordFile(workerName(i))] = natsd.WorkerPassword([]byte(secret), workerName(i))
+	}
+	for path, text := range files {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return fmt.Errorf("writing a secret: %w", err)
+		}
+	}
+	return nil
+}
+
 func (s *stand) prepareWorkers() {
 	for i := range s.cfg.Workers {
 		p := s.part(workerName(i))
 		p.argv = []string{
-			s.cfg.Worker, "--nats", s.wire(p.name), "--secret-file", s.secretFile(),
-			"--name", p.name, "--dir", s.workerDir(p.name),
+			s.cfg.Worker, "--nats", s.wire(p.name), "--password-file", s.passwordFile(p.name),
+			"--name", p.name, "--dir", s.workerDir(p.name), "--lock-dir", s.lockDir(),
 			"--slots", strconv.Itoa(s.cfg.Slots),
 		}
 		s.workers = append(s.workers, p)
