@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/fleetune/fleetune/manager/search/gp"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/sequence"
 	"github.com/fleetune/fleetune/manager/search/valid"
@@ -45,6 +46,18 @@ func registry() []entry {
 	return []entry{
 		{Strategy{"grid_search", "every valid point in the order of the task file", false}, sequence.Grid},
 		{Strategy{"random", "valid points drawn uniformly, without repeats", false}, sequence.Random},
+		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true}, prepared(gp.New)},
+	}
+}
+
+// prepared gives a constructor of a concrete sampler the registry's type.
+func prepared[S Sampler](f func(Problem) (S, error)) func(Problem) (Sampler, error) {
+	return func(p Problem) (Sampler, error) {
+		s, err := f(p)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
 }
 

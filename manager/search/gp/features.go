@@ -1,0 +1,91 @@
+// Package gp chooses points with Gaussian processes: one models the logarithm
+// of the measured value, a second one where configurations fail, and the next
+// point is the valid one with the largest logarithm of expected improvement
+// times the probability to work.
+package gp
+
+import (
+	"math"
+
+	"github.com/fleetune/fleetune/manager/search/valid"
+	"github.com/fleetune/fleetune/proto/space"
+)
+
+// encoder turns vectors into features: an ordered parameter becomes its place
+// in the unit interval (its rank, so that 16, 32, 64 are evenly spaced; the
+// logarithm for log parameters), any other one its rank, which is only
+// compared for equality. An absent parameter is -1.
+type encoder struct {
+	dims []dimension
+}
+
+type dimension struct {
+	parameter int
+	ordered   bool
+	scale     func(rank float64) float64
+}
+
+func newEncoder(set *valid.Set) *encoder {
+	e := &encoder{}
+	c := set.Space()
+	for i := range c.Len() {
+		domain := c.Domain(i)
+		size := domain.Size()
+		if size <= 1 {
+			continue // says nothing
+		}
+		d := dimension{parameter: i, ordered: domain.Ordinal() && size > 2, scale: func(rank float64) float64 { return rank }}
+		p := c.Space().Parameters[i]
+		switch {
+		case !d.ordered:
+		case p.Log && p.Type != space.Choice:
+			span := math.Log(p.High / p.Low)
+			d.scale = func(rank float64) float64 { return math.Log(c.Coord(i, rank)/p.Low) / span }
+		case math.IsInf(size, 1):
+			d.scale = func(value float64) float64 { return (value - p.Low) / (p.High - p.Low) }
+		default:
+			d.scale = func(rank float64) float64 { return rank / (size - 1) }
+		}
+		e.dims = append(e.dims, d)
+	}
+	return e
+}
+
+const absent = -1
+
+func (e *encoder) row(v valid.Vec) []float64 {
+	x := make([]float64, len(e.dims))
+	for k, d := range e.dims {
+		x[k] = absent
+		if c := v[d.parameter]; !space.IsAbsent(c) {
+			x[k] = d.scale(c)
+		}
+	}
+	return x
+}
+
+// columns lays the features of many points out dimension by dimension.
+func (e *encoder) columns(points []valid.Vec) [][]float64 {
+	columns := make([][]float64, len(e.dims))
+	for k := range columns {
+		columns[k] = make([]float64, len(points))
+	}
+	for i, v := range points {
+		for k, x := range e.row(v) {
+			columns[k][i] = x
+		}
+	}
+	return columns
+}
+
+// gap is the squared distance in one dimension before scaling: that of the
+// unit interval for ordered parameters, 1 for different values otherwise.
+func (d *dimension) gap(a, b float64) float64 {
+	if a == b {
+		return 0
+	}
+	if !d.ordered || a == absent || b == absent {
+		return 1
+	}
+	return (a - b) * (a - b)
+}

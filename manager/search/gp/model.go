@@ -1,0 +1,157 @@
+package gp
+
+import (
+	"math"
+	"slices"
+
+	"github.com/fleetune/fleetune/manager/search/sampler"
+	"github.com/fleetune/fleetune/manager/search/valid"
+)
+
+// Bounds that keep a proposal cheap.
+const (
+	fitPoints     = 100 // points the parameters are fitted to
+	fitIterations = 30
+	dataPoints    = 260 // points a process is conditioned on, before recent ones
+	recentStep    = 40  // largest number of points between two fits
+)
+
+// model is a process over one quantity with what it has computed for the last
+// history. All it keeps is a function of its last arguments.
+type model struct {
+	dims []dimension
+
+	fitted      []valid.Key // what params was fitted to, with targets
+	targets     []float64
+	params      params
+	version     int
+	conditioned []valid.Key // the rows of posterior
+	posterior   *posterior
+	fitVersion  int
+	ground      int
+}
+
+// checkpoint is the number of leading points that parameters are fitted to: it
+// grows in steps of a tenth, so that most proposals reuse a fit and the fit
+// depends on the history alone.
+func checkpoint(n int) int {
+	c := 1
+	for {
+		next := c + min(max(1, c/8), recentStep)
+		if next > n {
+			return c
+		}
+		c = next
+	}
+}
+
+// data are the points a model learns from, in the order of their numbers.
+type data struct {
+	keys []valid.Key
+	rows [][]float64
+	y    []float64
+}
+
+func (d *data) pick(indices []int) data {
+	var out data
+	for _, i := range indices {
+		out.keys, out.rows, out.y = append(out.keys, d.keys[i]), append(out.rows, d.rows[i]), append(out.y, d.y[i])
+	}
+	return out
+}
+
+// spread picks at most n of the first c points: half of them the best, the
+// rest evenly over the others; in order.
+func (d *data) spread(c, n int) []int {
+	order := make([]int, c)
+	for i := range order {
+		order[i] = i
+	}
+	if c <= n {
+		return order
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case d.y[a] < d.y[b]:
+			return -1
+		case d.y[a] > d.y[b]:
+			return 1
+		}
+		return 0
+	})
+	picked := slices.Clone(order[:n/2])
+	rest := order[n/2:]
+	slices.Sort(rest)
+	for k := range n - n/2 {
+		picked = append(picked, rest[k*len(rest)/(n-n/2)])
+	}
+	slices.Sort(picked)
+	return picked
+}
+
+// train fits the parameters and returns the data to condition on and the
+// standardised values.
+func (m *model) train(all data) (data, []float64) {
+	c := checkpoint(len(all.y))
+	if !slices.Equal(m.fitted, all.keys[:c]) || !slices.Equal(m.targets, all.y[:c]) {
+		m.fitted, m.targets = slices.Clone(all.keys[:c]), slices.Clone(all.y[:c])
+		fit := all.pick(all.spread(c, fitPoints))
+		m.params = newFitter(m.dims, fit.rows, standardize(fit.y)).fit(fitIterations)
+		m.version++
+	}
+	indices := all.spread(c, dataPoints)
+	for i := c; i < len(all.y); i++ {
+		indices = append(indices, i)
+	}
+	used := all.pick(indices)
+	return used, standardize(used.y)
+}
+
+// condition brings the posterior over the candidates of a ground to the given
+// points, reusing the leading ones it was conditioned on before.
+func (m *model) condition(d data, pending []sampler.Trial, rows [][]float64, ground *ground) {
+	keys := slices.Clone(d.keys)
+	for _, t := range pending {
+		keys = append(keys, t.Key)
+	}
+	if m.posterior == nil || m.fitVersion != m.version || m.ground != ground.version {
+		m.posterior = newPosterior(m.dims, m.params, ground.columns, len(ground.points))
+		m.conditioned, m.fitVersion, m.ground = nil, m.version, ground.version
+	}
+	k := 0
+	for k < len(keys) && k < len(m.conditioned) && keys[k] == m.conditioned[k] {
+		k++
+	}
+	m.posterior.truncate(k)
+	for i := k; i < len(keys); i++ {
+		if i < len(d.rows) {
+			m.posterior.add(d.rows[i])
+		} else {
+			m.posterior.add(rows[i-len(d.rows)])
+		}
+	}
+	m.conditioned = keys
+}
+
+// standardize shifts and scales values to mean 0 and deviation 1.
+func standardize(y []float64) []float64 {
+	mean, deviation := moments(y)
+	out := make([]float64, len(y))
+	for i, v := range y {
+		out[i] = (v - mean) / deviation
+	}
+	return out
+}
+
+func moments(y []float64) (mean, deviation float64) {
+	for _, v := range y {
+		mean += v / float64(len(y))
+	}
+	for _, v := range y {
+		deviation += (v - mean) * (v - mean) / float64(len(y))
+	}
+	if deviation = math.Sqrt(deviation); deviation < 1e-12 {
+		deviation = 1
+	}
+	return mean, deviation
+}

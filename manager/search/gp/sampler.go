@@ -1,0 +1,291 @@
+package gp
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/fleetune/fleetune/manager/search/sampler"
+	"github.com/fleetune/fleetune/manager/search/valid"
+	"github.com/fleetune/fleetune/proto/space"
+)
+
+// Options are the settings of the sampler.
+type Options struct {
+	// Startup is the number of points drawn before the model chooses; 0 means
+	// a default that grows with the number of parameters.
+	Startup int `json:"startup"`
+	// Explore is the share of points drawn at random among those the model
+	// chooses, for optima that nothing points to.
+	Explore float64 `json:"explore"`
+}
+
+const (
+	// enumerate is the size up to which every valid point is a candidate.
+	enumerate = 50_000
+	// solvedCells bounds candidates times points while all are candidates.
+	solvedCells = 4_000_000
+	// fantasies bounds how many points in flight a proposal reckons with, and
+	// how many points the model chooses in one proposal.
+	fantasies = 64
+)
+
+// Sampler implements sampler.Sampler.
+type Sampler struct {
+	problem sampler.Problem
+	options Options
+	set     *valid.Set
+	encoder *encoder
+	dims    []dimension
+
+	mu      sync.Mutex
+	past    *sampler.Past
+	all     *ground // every valid point, when that is few enough
+	grounds int
+	value   model
+	failure model
+}
+
+// New prepares the sampler.
+func New(p sampler.Problem) (*Sampler, error) {
+	s := &Sampler{problem: p, options: Options{Explore: 0}}
+	if err := p.Decode(&s.options); err != nil {
+		return nil, err
+	}
+	if s.options.Startup < 0 || s.options.Explore < 0 || s.options.Explore > 1 {
+		return nil, fmt.Errorf("startup must be at least 0 and explore between 0 and 1")
+	}
+	set, err := p.Set()
+	if err != nil {
+		return nil, err
+	}
+	s.set, s.encoder = set, newEncoder(set)
+	s.dims = s.encoder.dims
+	s.past = sampler.NewPast(set, p.Objectives)
+	s.value.dims, s.failure.dims = s.dims, s.dims
+	return s, nil
+}
+
+// startup is the number of points before the model chooses.
+func (s *Sampler) startup() int {
+	if s.options.Startup > 0 {
+		return s.options.Startup
+	}
+	return 10
+}
+
+// Propose implements sampler.Sampler.
+func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past.Read(history)
+	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), flight: s.past.Pending(pending), taken: map[valid.Key]struct{}{}}
+	for _, t := range r.flight {
+		r.taken[t.Key] = struct{}{}
+	}
+	return r.choose(n)
+}
+
+// round is one proposal in the making.
+type round struct {
+	*Sampler
+	ctx    context.Context
+	trials []sampler.Trial
+	flight []sampler.Trial // pending, then what this round has chosen
+	taken  map[valid.Key]struct{}
+	draws  int
+	ready  bool
+	usable bool
+	ground *ground
+	y      []float64
+	best   float64
+}
+
+func (r *round) choose(n int) ([]space.Point, error) {
+	var out []space.Point
+	for len(out) < n {
+		if err := r.ctx.Err(); err != nil {
+			return nil, fmt.Errorf("choosing points: %w", err)
+		}
+		v, ok := r.next(len(out))
+		if !ok {
+			break
+		}
+		key := r.set.Key(v)
+		r.taken[key] = struct{}{}
+		r.flight = append(r.flight, sampler.Trial{Vec: v, Key: key})
+		out = append(out, r.set.Point(v))
+	}
+	if len(out) == 0 && n > 0 {
+		return nil, sampler.ErrExhausted
+	}
+	return out, nil
+}
+
+// next chooses one point.
+func (r *round) next(chosen int) (valid.Vec, bool) {
+	count := len(r.trials) + len(r.flight)
+	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed), uint64(count)))
+	if count < r.startup() || chosen >= fantasies || rng.Float64() < r.options.Explore {
+		return r.draw()
+	}
+	if !r.prepare() {
+		return r.draw()
+	}
+	if v, ok := r.maximize(); ok {
+		return v, true
+	}
+	return r.draw()
+}
+
+// free says whether a point is neither measured nor in flight.
+func (r *round) free(k valid.Key) bool {
+	if _, ok := r.taken[k]; ok {
+		return false
+	}
+	return !r.past.Seen(k)
+}
+
+// draw takes the next free point of a stream that depends on the seed alone.
+func (r *round) draw() (valid.Vec, bool) {
+	for tries := 0; tries < 1000+20*(len(r.trials)+len(r.flight)); tries++ {
+		r.draws++
+		v, ok := r.set.Sample(rand.New(rand.NewPCG(uint64(r.problem.Seed)^0x5bd1e995, uint64(r.draws))))
+		if !ok {
+			return nil, false
+		}
+		if r.free(r.set.Key(v)) {
+			return v, true
+		}
+	}
+	// Nearly everything is taken: look for what is left in order.
+	if r.set.Continuous() {
+		return nil, false
+	}
+	for v := range r.set.All(nil) {
+		if r.free(r.set.Key(v)) {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// prepare trains the models once a round; false when too little is known.
+func (r *round) prepare() bool {
+	if r.ready {
+		return r.usable
+	}
+	r.ready = true
+	values := r.values()
+	if len(values.y) < 3 || len(r.dims) == 0 {
+		return false
+	}
+	used, y := r.value.train(values)
+	failures, labels, failing := r.failures()
+	flight := r.flight
+	if len(flight) > fantasies {
+		flight = flight[:fantasies]
+	}
+	rows := make([][]float64, len(flight))
+	for i, t := range flight {
+		rows[i] = r.encoder.row(t.Vec)
+	}
+	r.ground = r.candidates(len(used.y) + len(flight))
+	r.value.condition(used, flight, rows, r.ground)
+	r.y = r.value.posterior.whiten(y)
+	r.best = slices.Min(y)
+	if failing {
+		r.failure.condition(failures, nil, nil, r.ground)
+		r.ground.work(r.failure.posterior, r.failure.posterior.whiten(labels))
+	}
+	r.usable = true
+	return true
+}
+
+// values are the data of the value model.
+func (r *round) values() data {
+	var d data
+	var y []float64
+	for _, t := range r.trials {
+		if t.Losses == nil {
+			continue
+		}
+		d.keys, d.rows = append(d.keys, t.Key), append(d.rows, r.encoder.row(t.Vec))
+		y = append(y, t.Losses[0])
+	}
+	d.y = warp(y)
+	return d
+}
+
+// warp takes logarithms where all values have one sign: times and rates vary
+// by factors. Losses are smaller when better, so a rate is negative here.
+func warp(losses []float64) []float64 {
+	positive, negative := true, true
+	for _, v := range losses {
+		positive, negative = positive && v > 0, negative && v < 0
+	}
+	out := slices.Clone(losses)
+	for i, v := range losses {
+		switch {
+		case positive:
+			out[i] = math.Log(v)
+		case negative:
+			out[i] = -math.Log(-v)
+		}
+	}
+	return out
+}
+
+// failures are the data of the failure model: 1 for configurations that
+// worked, -1 for those that failed, around an optimistic mean.
+func (r *round) failures() (d data, labels []float64, failing bool) {
+	for _, t := range r.trials {
+		label := 1.0
+		switch {
+		case t.Infeasible:
+			label, failing = -1, true
+		case t.Losses == nil:
+			continue
+		}
+		d.keys, d.rows, d.y = append(d.keys, t.Key), append(d.rows, r.encoder.row(t.Vec)), append(d.y, label)
+	}
+	if !failing {
+		return data{}, nil, false
+	}
+	d, _ = r.failure.train(d)
+	labels = make([]float64, len(d.y))
+	for i, label := range d.y {
+		labels[i] = label - optimism
+	}
+	return d, labels, true
+}
+
+// optimism is the prior mean of the failure model, between -1 and 1.
+const optimism = 0.3
+
+// maximize returns the free candidate of the largest acquisition, and
+// conditions the model on it.
+func (r *round) maximize() (valid.Vec, bool) {
+	g := r.ground
+	r.value.posterior.means(r.y, g.mean)
+	best, at := math.Inf(-1), -1
+	for i := range g.points {
+		if !r.free(g.keys[i]) {
+			continue
+		}
+		a := logImprovement(r.best, g.mean[i], math.Sqrt(r.value.posterior.variance(i))) + g.works[i]
+		if a > best || at < 0 {
+			best, at = a, i
+		}
+	}
+	if at < 0 {
+		return nil, false
+	}
+	r.value.posterior.add(r.encoder.row(g.points[at]))
+	r.value.conditioned = append(r.value.conditioned, g.keys[at])
+	r.best = min(r.best, g.mean[at])
+	return g.points[at], true
+}
