@@ -23,7 +23,18 @@ func (nvidiaSMI) Discover(ctx context.Context) ([]node.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseNvidiaGPUs(out)
+	devices, err := parseNvidiaGPUs(out)
+	return shareMemory(devices), err
+}
+
+// shareMemory gives GPUs without a memory of their own the system's.
+func shareMemory(devices []node.Device) []node.Device {
+	for i := range devices {
+		if devices[i].Memory == 0 {
+			devices[i].Memory = systemMemory()
+		}
+	}
+	return devices
 }
 
 // Users returns the compute processes by GPU.

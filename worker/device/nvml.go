@@ -36,7 +36,7 @@ func (n nvmlGPUs) Discover(context.Context) ([]node.Device, error) {
 		}
 		devices = append(devices, d)
 	})
-	return devices, err
+	return shareMemory(devices), err
 }
 
 // Users returns the compute processes by GPU.

@@ -2,6 +2,8 @@ package device
 
 import (
 	"context"
+	"errors"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +109,7 @@ func (s *Semaphore) enter(found []node.Device, err error) {
 // a driver may list a process for a moment after its end.
 func (s *Semaphore) enterForeign(users map[string][]int) {
 	for _, sl := range s.slots {
-		pids := users[sl.device.ID]
+		pids := s.intruders(sl, users[sl.device.ID])
 		if len(pids) == 0 {
 			sl.sightings, sl.foreign = 0, ""
 			continue
@@ -116,6 +118,25 @@ func (s *Semaphore) enterForeign(users map[string][]int) {
 			sl.foreign = "used by process " + joinInts(pids)
 		}
 	}
+}
+
+// intruders leaves out processes that cannot be seen from here (the driver
+// counts for the whole host, this worker may live in a container) as long as
+// some worker holds the device: they are most likely its run's.
+func (s *Semaphore) intruders(sl *slot, pids []int) []int {
+	if len(pids) == 0 {
+		return nil
+	}
+	if sl.use == free && s.lock(sl) {
+		sl.unlock()
+	}
+	if sl.use == free {
+		return pids
+	}
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		_, err := os.Stat("/proc/" + strconv.Itoa(pid))
+		return errors.Is(err, os.ErrNotExist)
+	})
 }
 
 func joinInts(numbers []int) string {
