@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api"
@@ -121,6 +123,8 @@ that its password need not stand in the process list.`,
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
 			logger, err := log.New(os.Stderr, log.Options{Level: level, Role: "manager"})
 			if err != nil {
 				return err
@@ -149,19 +153,19 @@ that its password need not stand in the process list.`,
 				m.Secret = []byte(secret)
 				m.Bus.User, m.Bus.Password = natsd.ManagerUser, natsd.ManagerPassword(m.Secret)
 			}
-			if m.Listener, err = (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", listen); err != nil {
+			if m.Listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", listen); err != nil {
 				return fmt.Errorf("--listen: %w", err)
 			}
-			return m.Run(cmd.Context(), func() {
+			return m.Run(ctx, func() {
 				logger.Info().Str("url", "http://"+m.Listener.Addr().String()).Msg("manager ready")
 			})
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&nats, "nats", "nats://127.0.0.1:4222", "URL of the NATS server")
+	flags.StringVar(&nats, "nats", "nats://127.0.0.1:7422", "URL of the NATS server")
 	flags.StringVar(&workerNats, "worker-nats", "", "URL of the NATS server as workers reach it, if another")
 	flags.StringVar(&postgres, "postgres", "", "URL of the database (better: FLEETUNE_POSTGRES)")
-	flags.StringVar(&listen, "listen", "127.0.0.1:7717", "address to serve the API on")
+	flags.StringVar(&listen, "listen", "127.0.0.1:7420", "address to serve the API on")
 	flags.StringVar(&tokenFile, "token-file", "", "file with the token that guards the API")
 	flags.StringVar(&joinFile, "join-token-file", "", "file with the token that lets workers join")
 	flags.StringVar(&secretFile, "secret-file", "", "file with the secret of a server run by `fleetune nats`")

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 
 	"github.com/fleetune/fleetune/shared/log"
 	"github.com/fleetune/fleetune/shared/natsd"
@@ -22,6 +24,8 @@ store, users and permissions derived from one secret. For a cluster, run nats-se
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
 			logger, err := log.New(os.Stderr, log.Options{Level: level, Role: "nats"})
 			if err != nil {
 				return err
@@ -38,13 +42,13 @@ store, users and permissions derived from one secret. For a cluster, run nats-se
 			if err != nil {
 				return fmt.Errorf("--listen: port %q: expected a number", text)
 			}
-			return natsd.Run(cmd.Context(), natsd.Options{Dir: dir, Host: host, Port: port, Secret: []byte(secret), Log: logger},
+			return natsd.Run(ctx, natsd.Options{Dir: dir, Host: host, Port: port, Secret: []byte(secret), Log: logger},
 				func(s *natsd.Server) { logger.Info().Str("url", s.URL()).Msg("NATS ready") })
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", "", "folder of the store")
-	flags.StringVar(&listen, "listen", "127.0.0.1:4222", "address to listen on")
+	flags.StringVar(&listen, "listen", "127.0.0.1:7422", "address to listen on")
 	flags.StringVar(&secretFile, "secret-file", "", "file with the secret that passwords are derived from")
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	for _, name := range []string{"dir", "secret-file"} {

@@ -8,5 +8,5 @@ import (
 // Commands returns the long-running commands.
 func Commands(version string) []*cobra.Command {
 	worker := daemon.Command("worker", version)
-	return []*cobra.Command{managerCommand(version), worker, natsCommand()}
+	return []*cobra.Command{upCommand(version), managerCommand(version), worker, natsCommand()}
 }
