@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -48,7 +49,7 @@ func (s *stand) remaining() ([]int, error) {
 		}
 		environ, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
 		marked := bytes.Contains(environ, []byte(markVariable+"="+s.mark))
-		if marked || bytes.Contains([]byte(commandLine(pid)), []byte(s.cfg.Dir)) {
+		if marked || strings.Contains(commandLine(pid), s.cfg.Dir) {
 			left = append(left, pid)
 		}
 	}

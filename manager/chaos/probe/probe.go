@@ -57,17 +57,12 @@ func Run(ctx context.Context, c Config) error {
 	}
 	// Below 2^53, so that it survives JSON and the database unchanged.
 	entry := Entry{Run: os.Getenv("EXP_RUN_ID"), Point: c.Point, Nonce: float64(rand.Int64N(1 << 53))}
-	for _, name := range names {
-		free, release, err := lock(filepath.Join(c.Dir, name+".lock"))
-		if err != nil {
-			return err
-		}
-		if !free {
-			entry.Clash = append(entry.Clash, name)
-			continue
-		}
-		defer release()
+	clash, release, err := lockAll(c.Dir, names)
+	if err != nil {
+		return err
 	}
+	defer release()
+	entry.Clash = clash
 	if err := note(c.Dir, entry); err != nil {
 		return err
 	}
@@ -100,21 +95,40 @@ func held() ([]string, error) {
 	return names, nil
 }
 
-// lock takes a lock that the kernel gives up with its holder. It says whether
-// the lock was free.
-func lock(path string) (free bool, release func(), err error) {
+// lockAll takes the locks of the names, and tells which were taken already.
+func lockAll(dir string, names []string) (clash []string, release func(), err error) {
+	var files []*os.File
+	release = func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}
+	for _, name := range names {
+		f, err := lock(filepath.Join(dir, name+".lock"))
+		switch {
+		case errors.Is(err, unix.EWOULDBLOCK):
+			clash = append(clash, name)
+		case err != nil:
+			release()
+			return nil, nil, err
+		default:
+			files = append(files, f)
+		}
+	}
+	return clash, release, nil
+}
+
+// lock takes a lock that the kernel gives up with its holder. The error wraps
+// unix.EWOULDBLOCK when somebody else has it.
+func lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return false, nil, fmt.Errorf("opening a lock: %w", err)
+		return nil, fmt.Errorf("opening a lock: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return false, nil, f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
-	if err != nil {
-		return false, nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
-	}
-	return true, func() { _ = f.Close() }, nil
+	return f, nil
 }
 
 // note appends an entry to the journal; a short append is one piece.

@@ -30,10 +30,9 @@ func TestRunLeavesResultAndJournal(t *testing.T) {
 // The guard itself: a device that somebody else holds is reported.
 func TestRunReportsAClash(t *testing.T) {
 	dir := t.TempDir()
-	free, release, err := lock(filepath.Join(dir, "gpu-b.lock"))
+	f, err := lock(filepath.Join(dir, "gpu-b.lock"))
 	require.NoError(t, err)
-	require.True(t, free)
-	defer release()
+	defer func() { _ = f.Close() }()
 	require.NoError(t, Run(t.Context(), configure(t, dir)))
 	entries, err := Journal(dir)
 	require.NoError(t, err)

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -97,7 +96,7 @@ func TestSilent(t *testing.T) {
 	say(t, c, "two")
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
 	_, err := c.Read(make([]byte, 1))
-	require.True(t, errors.Is(err, os.ErrDeadlineExceeded), "%v", err)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, c.SetReadDeadline(time.Time{}))
 	r.Set(Open)
 	hear(t, c, "two")

@@ -22,13 +22,16 @@ import (
 // errHarm ends the program with 1 after the report has said what was found.
 var errHarm = errors.New("harm was done")
 
-func main() {
+func main() { os.Exit(runMain()) }
+
+func runMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func command() *cobra.Command {
@@ -55,7 +58,7 @@ func command() *cobra.Command {
 	flags.Uint64Var(&c.Seed, "seed", 1, "seed of the faults' choice and timing")
 	flags.IntVar(&c.Workers, "workers", 3, "workers to start")
 	flags.DurationVar(&c.Lease, "lease", 4*time.Second, "how long a silent worker keeps its work")
-	flags.IntVar(&c.Points, "points", 12, "experiments of each of a round's two tasks")
+	flags.IntVar(&c.Points, "points", 8, "experiments of each of a round's two tasks")
 	flags.StringVar(&c.Fleetune, "fleetune", "", "the fleetune program")
 	flags.StringVar(&c.Worker, "worker", "", "the fleetune-worker program")
 	flags.StringVar(&c.Dir, "dir", "", "folder for everything the test writes")
