@@ -88,6 +88,24 @@ func Text(template string, p space.Point, encoding string) (string, error) {
 	return s, nil
 }
 
+// Program renders one program at a point in which every name must have a
+// value, EXP_DIR aside; names that are not used are allowed. `apply` renders
+// its test with it.
+func Program(s task.Step, p space.Point) (*Step, error) {
+	r := &renderer{point: p, used: map[string]bool{}}
+	out := &Step{Timeout: s.Timeout}
+	if len(s.Argv) == 0 {
+		r.fail("argv", "it is empty")
+	}
+	for i, arg := range s.Argv {
+		out.Argv = append(out.Argv, r.open(fmt.Sprintf("argv[%d]", i), arg, []string{"EXP_DIR"}))
+	}
+	if err := errors.Join(r.errs...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRender, err)
+	}
+	return out, nil
+}
+
 // renderer collects every error of one rendering, so that a user sees all of
 // them at once.
 type renderer struct {

@@ -180,6 +180,22 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestProgram(t *testing.T) {
+	s, err := Program(task.Step{Argv: []string{"sh", "{{EXP_DIR}}/verify.sh", "{{n}}"}}, space.Point{"n": int64(4), "other": true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv, err := s.Argv.Resolve(map[string]string{"EXP_DIR": "/x"})
+	if err != nil || !slices.Equal(argv, []string{"sh", "/x/verify.sh", "4"}) {
+		t.Errorf("argv is %q (%v)", argv, err)
+	}
+	for _, argv := range [][]string{nil, {"{{m}}"}, {"{{EXP_SEED}}"}} {
+		if _, err := Program(task.Step{Argv: argv}, space.Point{}); !errors.Is(err, ErrRender) {
+			t.Errorf("%v: error is %v", argv, err)
+		}
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")

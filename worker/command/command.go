@@ -29,7 +29,8 @@ type Job struct {
 	Offer wire.Offer
 	// Tag marks every process of the attempt; programs see it as EXP_RUN_ID.
 	Tag string
-	// Dir is a fresh, empty folder for the attempt alone. Close empties it.
+	// Dir is a folder for the attempt alone, fresh or not there yet. Close
+	// removes it.
 	Dir string
 	// Files opens a bundle by its digest.
 	Files func(ctx context.Context, digest string) (io.ReadCloser, error)

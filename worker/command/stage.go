@@ -74,11 +74,7 @@ func (s *Staged) stage(ctx context.Context) *Result {
 	if c := s.command; c.Reference != nil && (c.Check == nil || len(c.Outputs) == 0) {
 		return failed(experiment.OutcomeRenderError, phase, "", "a reference needs a check and outputs to compare")
 	}
-	dir, err := filepath.Abs(s.job.Dir)
-	if err != nil {
-		return infra(ctx, phase, err)
-	}
-	if s.job.Dir, err = filepath.EvalSymlinks(dir); err != nil {
+	if err := s.locate(); err != nil {
 		return infra(ctx, phase, err)
 	}
 	sources, err := s.sources(ctx)
@@ -105,6 +101,23 @@ func (s *Staged) stage(ctx context.Context) *Result {
 		}
 	}
 	return s.entrust(ctx)
+}
+
+// locate makes the job's folder where it is missing, and its path absolute and
+// free of links, as programs will see it.
+func (s *Staged) locate() error {
+	dir, err := filepath.Abs(s.job.Dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("making the experiment's folder: %w", err)
+	}
+	s.job.Dir = dir
+	return nil
 }
 
 // sources fetches the task's files.
