@@ -1,0 +1,114 @@
+package input
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+)
+
+// eachLine calls f with every line that is not blank, and places its errors.
+func eachLine(in file, f func(number int, line []byte) error) error {
+	rest := in.data
+	for number := 1; len(rest) > 0; number++ {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if err := f(number, line); err != nil {
+			return fmt.Errorf("%s:%d: %w", in.name, number, err)
+		}
+	}
+	return nil
+}
+
+// strict decodes JSON and refuses members that the format does not define.
+func strict(data []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return err
+	}
+	if d.More() {
+		return fmt.Errorf("more follows after the value")
+	}
+	return nil
+}
+
+// Detect tells the format from the beginning of a file.
+func Detect(data []byte) (Format, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return "", fmt.Errorf("the file is empty: %w", ErrFormat)
+	}
+	if data[0] == '[' {
+		var list []struct {
+			Conversations json.RawMessage `json:"conversations"`
+		}
+		if json.Unmarshal(data, &list) == nil && len(list) > 0 && list[0].Conversations != nil {
+			return ShareGPT, nil
+		}
+		return "", ErrFormat
+	}
+	if data[0] != '{' {
+		return detectCSV(data)
+	}
+	var first map[string]json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&first); err != nil {
+		return "", fmt.Errorf("%w (the first object does not read: %w)", ErrFormat, err)
+	}
+	return detectObject(first)
+}
+
+func detectObject(first map[string]json.RawMessage) (Format, error) {
+	has := func(names ...string) bool {
+		for _, n := range names {
+			if _, ok := first[n]; !ok {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case has("requests", "block_size"):
+		return Weka, nil
+	case has("chat_id", "parent_chat_id"):
+		return Bailian, nil
+	case has("session_id", "turns") && turnsHaveMessages(first["turns"]):
+		return DAG, nil
+	case has("turns"):
+		return MultiTurn, nil
+	case has("input_length"), has("text_input"), has("messages") && (has("timestamp") || has("output_length") || has("session_id")):
+		return Mooncake, nil
+	case has("messages"), has("model", "prompt"):
+		return RawPayload, nil
+	case has("text"), has("texts"), has("prompt"), has("request_body"):
+		return SingleTurn, nil
+	}
+	return "", ErrFormat
+}
+
+func turnsHaveMessages(raw json.RawMessage) bool {
+	var turns []map[string]json.RawMessage
+	return json.Unmarshal(raw, &turns) == nil && len(turns) > 0 && turns[0]["messages"] != nil
+}
+
+func detectCSV(data []byte) (Format, error) {
+	header, _, _ := bytes.Cut(data, []byte{'\n'})
+	names, err := csv.NewReader(bytes.NewReader(header)).Read()
+	if err != nil {
+		return "", ErrFormat
+	}
+	columns := map[string]bool{}
+	for _, n := range names {
+		columns[n] = true
+	}
+	switch {
+	case columns["TIMESTAMP"] && columns["ContextTokens"] && columns["GeneratedTokens"]:
+		return Azure, nil
+	case columns["Timestamp"] && columns["Request tokens"] && columns["Response tokens"]:
+		return BurstGPT, nil
+	}
+	return "", ErrFormat
+}

@@ -1,0 +1,220 @@
+// Package input reads workloads: synthetic ones from a description, recorded
+// ones from the files of the field's trace formats. Whatever comes in leaves
+// as conversations, or as trees where agents spawn agents.
+package input
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/token"
+	"github.com/fleetune/fleetune/worker/load/tree"
+)
+
+// Format names a file format.
+type Format string
+
+// The formats.
+const (
+	SingleTurn Format = "single_turn"
+	MultiTurn  Format = "multi_turn"
+	Mooncake   Format = "mooncake_trace"
+	Bailian    Format = "bailian_trace"
+	ShareGPT   Format = "sharegpt"
+	BurstGPT   Format = "burst_gpt"
+	Azure      Format = "azure_csv"
+	Weka       Format = "weka_trace"
+	DAG        Format = "dag_jsonl"
+	RawPayload Format = "raw_payload"
+)
+
+// Formats lists every format.
+func Formats() []Format {
+	return []Format{SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, Weka, DAG, RawPayload}
+}
+
+// Options of loading.
+type Options struct {
+	// Format of the files; empty detects it.
+	Format Format
+	Seed   int64
+	// BlockSize of hashed prompts; 0 is the format's own (512 or 16).
+	BlockSize int
+	// Limit keeps the first conversations or trees; 0 keeps all.
+	Limit int
+	// MaxInput drops requests with longer prompts, in tokens; 0 keeps all.
+	MaxInput int
+	// Counter measures texts whose length the format does not say.
+	Counter token.Counter
+	// Models to map recorded models to, in the order they first appear.
+	Models []string
+	// IdleGap takes the time beyond it out of every recorded gap; 0 keeps them.
+	IdleGap float64
+	// IgnoreDelays sends every turn right after the reply before it; ThinkTime
+	// uses the recorded think time as the delay; DelayCap bounds delays, s.
+	IgnoreDelays, ThinkTime bool
+	DelayCap                float64
+}
+
+// A Workload is what a file holds: conversations, or trees.
+type Workload struct {
+	Format        Format
+	Conversations []*conversation.Conversation
+	Trees         []*tree.Tree
+	// Notes tell what was decided while reading.
+	Notes []string
+	// Skipped counts entries that were left out.
+	Skipped int
+}
+
+// maxExpanded bounds what a compressed file may expand to.
+const maxExpanded = 4 << 30
+
+// ErrFormat is returned when a file is of no known format.
+var ErrFormat = errors.New("the format is not known; name it")
+
+// A file is one input file in memory.
+type file struct {
+	name string
+	data []byte
+}
+
+// Load reads a file, or a directory of files, gzip-compressed or not.
+func Load(path string, opt Options) (*Workload, error) {
+	if opt.Counter == nil {
+		opt.Counter = token.Bytes{}
+	}
+	names, err := list(path)
+	if err != nil {
+		return nil, fmt.Errorf("listing input: %w", err)
+	}
+	var files []file
+	for _, name := range names {
+		data, err := read(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", filepath.Base(name), err)
+		}
+		files = append(files, file{filepath.Base(name), data})
+	}
+	if opt.Format == "" {
+		if opt.Format, err = Detect(files[0].data); err != nil {
+			return nil, fmt.Errorf("%s: %w", files[0].name, err)
+		}
+	}
+	w, err := decode(files, opt)
+	if err != nil {
+		return nil, err
+	}
+	w.Format = opt.Format
+	w.limit(opt.Limit)
+	if len(w.Conversations) == 0 && len(w.Trees) == 0 {
+		return nil, fmt.Errorf("%s holds no usable request", filepath.Base(path))
+	}
+	return w, nil
+}
+
+func (w *Workload) limit(n int) {
+	if n > 0 && len(w.Conversations) > n {
+		w.Conversations = w.Conversations[:n]
+	}
+	if n > 0 && len(w.Trees) > n {
+		w.Trees = w.Trees[:n]
+	}
+}
+
+func list(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var names []string
+	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		plain := strings.TrimSuffix(p, ".gz")
+		if d.Type().IsRegular() && slices.Contains([]string{".json", ".jsonl", ".csv"}, filepath.Ext(plain)) {
+			names = append(names, p)
+		}
+		return nil
+	})
+	if err == nil && len(names) == 0 {
+		err = errors.New("the directory holds no .json, .jsonl or .csv file")
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	r := bufio.NewReader(f)
+	var in io.Reader = r
+	if magic, _ := r.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		in = z
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxExpanded+1))
+	if err == nil && len(data) > maxExpanded {
+		err = fmt.Errorf("more than %d bytes", int64(maxExpanded))
+	}
+	return data, err
+}
+
+func decode(files []file, opt Options) (*Workload, error) {
+	switch opt.Format {
+	case Weka:
+		return loadWeka(files, opt)
+	case SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, DAG, RawPayload:
+	default:
+		return nil, fmt.Errorf("format %q: %w", opt.Format, ErrFormat)
+	}
+	whole := &Workload{}
+	for _, f := range files {
+		w, err := decodeOne(f, opt)
+		if err != nil {
+			return nil, err
+		}
+		whole.Conversations = append(whole.Conversations, w.Conversations...)
+		whole.Trees = append(whole.Trees, w.Trees...)
+		whole.Notes = append(whole.Notes, w.Notes...)
+		whole.Skipped += w.Skipped
+	}
+	return whole, nil
+}
+
+func decodeOne(f file, opt Options) (*Workload, error) {
+	switch opt.Format {
+	case SingleTurn, MultiTurn, RawPayload:
+		return loadTurns(f, opt)
+	case Mooncake:
+		return loadMooncake(f, opt)
+	case Bailian:
+		return loadBailian(f, opt)
+	case ShareGPT:
+		return loadShareGPT(f, opt)
+	case DAG:
+		return loadDAG(f, opt)
+	default:
+		return loadCSV(f, opt)
+	}
+}

@@ -1,0 +1,291 @@
+package input
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/tree"
+)
+
+type wekaTrace struct {
+	ID           string          `json:"id"`
+	Models       []string        `json:"models"`
+	BlockSize    int             `json:"block_size"`
+	HashIDScope  string          `json:"hash_id_scope"`
+	ToolTokens   int             `json:"tool_tokens"`
+	SystemTokens int             `json:"system_tokens"`
+	Requests     []wekaRequest   `json:"requests"`
+	Totals       json.RawMessage `json:"totals"`
+}
+
+// wekaRequest is a request, or the marker of a sub-agent with its requests.
+type wekaRequest struct {
+	T           float64  `json:"t"`
+	Type        string   `json:"type"`
+	Model       string   `json:"model"`
+	In          int      `json:"in"`
+	Out         int      `json:"out"`
+	HashIDs     []int64  `json:"hash_ids"`
+	InputTypes  []string `json:"input_types"`
+	OutputTypes []string `json:"output_types"`
+	Stop        string   `json:"stop"`
+	APITime     *float64 `json:"api_time"`
+	ThinkTime   *float64 `json:"think_time"`
+	TTFT        *float64 `json:"ttft"`
+
+	AgentID      string        `json:"agent_id"`
+	SubagentType string        `json:"subagent_type"`
+	Status       string        `json:"status"`
+	DurationMS   *float64      `json:"duration_ms"`
+	TotalTokens  *int          `json:"total_tokens"`
+	ToolUseCount *int          `json:"tool_use_count"`
+	Models       []string      `json:"models"`
+	ToolTokens   int           `json:"tool_tokens"`
+	SystemTokens int           `json:"system_tokens"`
+	Requests     []wekaRequest `json:"requests"`
+}
+
+func (r *wekaRequest) api() float64 {
+	if r.APITime == nil {
+		return 0
+	}
+	return *r.APITime
+}
+
+// loadWeka reads agentic traces, one a file. What a sub-agent's marker means
+// is decided by a vote of the whole corpus: see endMarked.
+func loadWeka(files []file, opt Options) (*Workload, error) {
+	traces := make([]wekaTrace, len(files))
+	for i, f := range files {
+		if err := strict(f.data, &traces[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+		if err := traces[i].validate(); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	w := &Workload{}
+	votes, of := 0, 0
+	for i := range traces {
+		v, n := traces[i].votes()
+		votes, of = votes+v, of+n
+	}
+	corrected := 2*votes > of
+	if of > 0 {
+		reading := "its start"
+		if corrected {
+			reading = "its end"
+		}
+		w.Notes = append(w.Notes, fmt.Sprintf("a sub-agent's marker is read as %s: %d of %d completed sub-agents end at their marker", reading, votes, of))
+	}
+	for i := range traces {
+		t, dropped, err := traces[i].tree(opt, corrected)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", files[i].name, err)
+		}
+		w.Skipped += dropped
+		if t != nil {
+			w.Trees = append(w.Trees, t)
+		}
+	}
+	return w, nil
+}
+
+func (t *wekaTrace) validate() error {
+	switch {
+	case t.ID == "":
+		return fmt.Errorf("the trace has no id")
+	case t.BlockSize < 1 || t.BlockSize > maxLength:
+		return fmt.Errorf("block_size %d is out of range", t.BlockSize)
+	case t.HashIDScope != "local":
+		return fmt.Errorf("hash_id_scope %q is not local", t.HashIDScope)
+	}
+	agents := map[string]bool{}
+	for i := range t.Requests {
+		r := &t.Requests[i]
+		if r.Type != "subagent" {
+			if err := r.validate(t.BlockSize); err != nil {
+				return fmt.Errorf("request %d: %w", i, err)
+			}
+			continue
+		}
+		if agents[r.AgentID] {
+			return fmt.Errorf("request %d: agent_id %q came before", i, r.AgentID)
+		}
+		agents[r.AgentID] = true
+		if _, err := span(r.T, time.Second); err != nil {
+			return fmt.Errorf("request %d: %w", i, err)
+		}
+		for j := range r.Requests {
+			if r.Requests[j].Type == "subagent" {
+				return fmt.Errorf("request %d.%d: a sub-agent inside a sub-agent", i, j)
+			}
+			if err := r.Requests[j].validate(t.BlockSize); err != nil {
+				return fmt.Errorf("request %d.%d: %w", i, j, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *wekaRequest) validate(size int) error {
+	if r.Type != "n" && r.Type != "s" {
+		return fmt.Errorf("type %q is not n, s or subagent", r.Type)
+	}
+	if r.In < 1 || r.In > maxLength || r.Out < 0 || r.Out > maxLength {
+		return fmt.Errorf("lengths %d and %d are out of range", r.In, r.Out)
+	}
+	if len(r.HashIDs) > (r.In+size-1)/size {
+		return fmt.Errorf("%d blocks of %d are more than %d tokens need", len(r.HashIDs), size, r.In)
+	}
+	if _, err := span(r.T, time.Second); err != nil {
+		return err
+	}
+	_, err := span(r.api(), time.Second)
+	return err
+}
+
+// votes counts the completed sub-agents with a duration and relative inner
+// times, and those of them whose marker can be their end.
+func (t *wekaTrace) votes() (end, of int) {
+	last := (*wekaRequest)(nil)
+	for i := range t.Requests {
+		r := &t.Requests[i]
+		if r.Type != "subagent" {
+			last = r
+			continue
+		}
+		if r.DurationMS == nil || !r.relative() || r.Status != "completed" {
+			continue
+		}
+		of++
+		if r.endMarked(last) {
+			end++
+		}
+	}
+	return end, of
+}
+
+// relative reports whether the inner times count from the sub-agent's start.
+func (r *wekaRequest) relative() bool {
+	return len(r.Requests) > 0 && r.Requests[0].T < r.T
+}
+
+// endMarked reports whether the marker can be the sub-agent's end: then its
+// start is not before the end of the request that spawned it. Recorders differ
+// in this; reading an end as a start delays every join.
+func (r *wekaRequest) endMarked(before *wekaRequest) bool {
+	const tolerance = 1 // s
+	return before != nil && r.T-*r.DurationMS/1e3 >= before.T+before.api()-tolerance
+}
+
+// agent is a sub-agent with its instants worked out, in seconds.
+type agent struct {
+	marker      *wekaRequest
+	start, end  float64
+	spawn, join int
+}
+
+// tree makes a tree of a trace; nil without a root request.
+func (t *wekaTrace) tree(opt Options, corrected bool) (*tree.Tree, int, error) {
+	var root []*wekaRequest
+	var agents []agent
+	dropped := 0
+	for i := range t.Requests {
+		r := &t.Requests[i]
+		if r.Type != "subagent" {
+			root = append(root, r)
+			continue
+		}
+		a := agent{marker: r, start: r.T, spawn: len(root) - 1}
+		if corrected && r.DurationMS != nil && r.relative() && r.Status == "completed" {
+			a.start = max(0, r.T-*r.DurationMS/1e3)
+			a.spawn = -1 // found below, by time
+		} else if a.spawn < 0 {
+			a.spawn = -2
+		}
+		agents = append(agents, a)
+	}
+	if len(root) == 0 {
+		return nil, 1, nil
+	}
+	var kept []agent
+	for _, a := range agents {
+		if a.place(root); a.spawn < 0 || len(a.marker.Requests) == 0 {
+			dropped++
+			continue
+		}
+		kept = append(kept, a)
+	}
+	out := t.build(root, kept, opt)
+	warp(out, time.Duration(opt.IdleGap*float64(time.Second)))
+	delays(out, root, kept, opt)
+	return out, dropped, out.Validate()
+}
+
+// place finds the turns that spawn and join the agent.
+func (a *agent) place(root []*wekaRequest) {
+	if a.spawn == -1 {
+		for i, r := range root {
+			if r.T <= a.start {
+				a.spawn = i
+			}
+		}
+	}
+	a.end = a.start
+	for i := range a.marker.Requests {
+		r := &a.marker.Requests[i]
+		a.end = max(a.end, a.at(r)+r.api())
+	}
+	if a.marker.DurationMS != nil {
+		a.end = a.start + *a.marker.DurationMS/1e3
+	}
+	a.join = tree.NoJoin
+	for i := a.spawn + 1; i >= 0 && i < len(root); i++ {
+		if root[i].T+1e-6 >= a.end {
+			a.join = i
+			return
+		}
+	}
+}
+
+// at is the instant of an inner request since the start of the trace.
+func (a *agent) at(r *wekaRequest) float64 {
+	if a.marker.relative() || r.T < a.marker.T {
+		return a.start + r.T
+	}
+	return r.T
+}
+
+func seconds(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
+
+func (t *wekaTrace) build(root []*wekaRequest, agents []agent, opt Options) *tree.Tree {
+	w := &weaver{seed: conversation.Seed(opt.Seed, "weka", t.ID), size: t.BlockSize, models: map[string]int{}, to: opt.Models}
+	out := &tree.Tree{ID: t.ID, Timed: true}
+	conv, starts := w.stream(t.ID, root, t.ToolTokens+t.SystemTokens, func(r *wekaRequest) float64 { return r.T })
+	out.Streams = []tree.Stream{{Conv: conv, Parent: -1, Branch: -1, Starts: starts}}
+	slices.SortStableFunc(agents, func(a, b agent) int { return cmp.Or(cmp.Compare(a.spawn, b.spawn), cmp.Compare(a.join, b.join)) })
+	for i := range agents {
+		a := &agents[i]
+		var inner []*wekaRequest
+		for j := range a.marker.Requests {
+			inner = append(inner, &a.marker.Requests[j])
+		}
+		conv, starts := w.stream(t.ID+"::sa:"+a.marker.AgentID, inner, a.marker.ToolTokens+a.marker.SystemTokens, a.at)
+		n := len(out.Branches)
+		if n == 0 || out.Branches[n-1].Spawn != a.spawn || out.Branches[n-1].Join != a.join {
+			out.Branches = append(out.Branches, tree.Branch{Spawn: a.spawn, Join: a.join, Start: seconds(a.start)})
+			n++
+		}
+		b := &out.Branches[n-1]
+		b.Start = min(b.Start, seconds(a.start))
+		b.Children = append(b.Children, len(out.Streams))
+		out.Streams = append(out.Streams, tree.Stream{Conv: conv, Parent: 0, Branch: n - 1, Depth: 1, Starts: starts})
+	}
+	w.cacheHits(out, root, agents)
+	return out
+}
