@@ -407,6 +407,30 @@ func TestNotProvenDead(t *testing.T) {
 	}
 }
 
+// TestHeldOutput: as long as anybody holds the program's output, something of
+// its tree may be alive that no mark shows.
+func TestHeldOutput(t *testing.T) {
+	r := New(Config{KillBudget: 100 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := newStand(t)
+	p, err := r.Start(ctx, Spec{Argv: helperArgv("hold", s.lock, s.fifo), Env: os.Environ(),
+		Stdout: filepath.Join(t.TempDir(), "out"), Tag: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await(t)
+	held, err := os.OpenFile(procPath(p.PID(), "fd/1"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	cancel()
+	if exit, err := p.Wait(); !errors.Is(err, ErrNotProvenDead) || exit.Signal != unix.SIGKILL {
+		t.Errorf("%+v, %v, want ErrNotProvenDead", exit, err)
+	}
+}
+
 func childOf(t *testing.T, pid int) int {
 	t.Helper()
 	all, err := processes()
