@@ -16,27 +16,27 @@ import (
 // that the other is there.
 const heartbeat = 15 * time.Second
 
-// resume is where a stream of events goes on.
-type resume struct {
+// Resume is where a stream of events goes on.
+type Resume struct {
 	LastEventID string `header:"Last-Event-ID" doc:"id of the last event seen; without it the stream starts now"`
 	After       string `query:"after" doc:"the same, for clients that cannot send the header"`
 }
 
 func (a *API) eventRoutes(api huma.API) {
 	huma.Register(api, stream("events", "/events", "What happens, as server-sent events", "events"),
-		func(ctx context.Context, in *resume) (*huma.StreamResponse, error) {
+		func(ctx context.Context, in *Resume) (*huma.StreamResponse, error) {
 			return a.events(ctx, nil, in)
 		})
 	huma.Register(api, stream("task-events", "/tasks/{task}/events", "What happens to a task, as server-sent events", "events"),
 		func(ctx context.Context, in *struct {
-			reference
-			resume
+			Reference
+			Resume
 		}) (*huma.StreamResponse, error) {
 			t, err := a.task(ctx, in.Task)
 			if err != nil {
 				return nil, failure(ctx, a.log, err)
 			}
-			return a.events(ctx, &t.ID, &in.resume)
+			return a.events(ctx, &t.ID, &in.Resume)
 		})
 }
 
@@ -52,7 +52,7 @@ func stream(id, path, summary, tag string) huma.Operation {
 }
 
 // events answers with a stream of one task's events, or of all.
-func (a *API) events(ctx context.Context, task *uuid.UUID, in *resume) (*huma.StreamResponse, error) {
+func (a *API) events(ctx context.Context, task *uuid.UUID, in *Resume) (*huma.StreamResponse, error) {
 	given := in.LastEventID
 	if given == "" {
 		given = in.After

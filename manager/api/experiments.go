@@ -12,21 +12,21 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 )
 
-// A numbered reference names an experiment of a task.
-type numbered struct {
-	reference
+// Numbered names an experiment of a task.
+type Numbered struct {
+	Reference
 	Number int `path:"number" minimum:"1" doc:"number of an experiment within its task"`
 }
 
-// choice narrows a listing of experiments.
-type choice struct {
+// Choice narrows a listing of experiments.
+type Choice struct {
 	Status  string `query:"status" enum:"queued,running,success,failed,cancelled" doc:"only experiments with this status"`
 	Outcome string `query:"outcome" enum:"success,incorrect,no_metric,failed,out_of_memory,combo_timeout,total_timeout,not_started,render_error,infra_error,lost,cancelled" doc:"only experiments that ended like this"`
 	Purpose string `query:"purpose" enum:"baseline,search,confirm,all" doc:"only experiments of this purpose; without it everything but confirmations, 'all' for them too"`
 }
 
 // filter translates a choice for the store.
-func (c choice) filter(t store.Task) store.ExperimentFilter {
+func (c Choice) filter(t store.Task) store.ExperimentFilter {
 	f := store.ExperimentFilter{Task: t.ID, State: experiment.State(c.Status), Outcome: experiment.Outcome(c.Outcome)}
 	switch c.Purpose {
 	case "":
@@ -41,22 +41,22 @@ func (c choice) filter(t store.Task) store.ExperimentFilter {
 func (a *API) experimentRoutes(api huma.API) {
 	huma.Register(api, get("list-experiments", "/tasks/{task}/experiments", "A task's experiments, by number", "experiments"),
 		func(ctx context.Context, in *struct {
-			reference
-			choice
+			Reference
+			Choice
 			After string `query:"after" doc:"cursor of an earlier page"`
 			Limit int    `query:"limit" default:"200" minimum:"1" maximum:"2000"`
 		}) (*answer[v1.Page[v1.Experiment]], error) {
-			page, err := a.listExperiments(ctx, in.Task, in.choice, in.After, in.Limit)
+			page, err := a.listExperiments(ctx, in.Task, in.Choice, in.After, in.Limit)
 			return reply(ctx, a, page, err)
 		})
 	huma.Register(api, get("show-experiment", "/tasks/{task}/experiments/{number}", "An experiment with its attempts", "experiments"),
-		func(ctx context.Context, in *numbered) (*answer[v1.Detailed], error) {
+		func(ctx context.Context, in *Numbered) (*answer[v1.Detailed], error) {
 			d, err := a.showExperiment(ctx, in.Task, in.Number)
 			return reply(ctx, a, d, err)
 		})
 }
 
-func (a *API) listExperiments(ctx context.Context, ref string, c choice, after string, limit int) (v1.Page[v1.Experiment], error) {
+func (a *API) listExperiments(ctx context.Context, ref string, c Choice, after string, limit int) (v1.Page[v1.Experiment], error) {
 	page := v1.Page[v1.Experiment]{Items: []v1.Experiment{}}
 	t, err := a.task(ctx, ref)
 	if err != nil {

@@ -23,11 +23,11 @@ func (a *API) exportRoutes(api huma.API) {
 		op.Responses["200"].Content[f.ContentType()] = &huma.MediaType{Schema: &huma.Schema{Type: "string", Format: "binary"}}
 	}
 	huma.Register(api, op, func(ctx context.Context, in *struct {
-		reference
-		choice
+		Reference
+		Choice
 		Format string `query:"format" enum:"csv,json,jsonl,xlsx" default:"csv"`
 	}) (*huma.StreamResponse, error) {
-		response, err := a.export(ctx, in.Task, in.choice, in.Format)
+		response, err := a.export(ctx, in.Task, in.Choice, in.Format)
 		if err != nil {
 			return nil, failure(ctx, a.log, err)
 		}
@@ -35,7 +35,7 @@ func (a *API) exportRoutes(api huma.API) {
 	})
 }
 
-func (a *API) export(ctx context.Context, ref string, c choice, name string) (*huma.StreamResponse, error) {
+func (a *API) export(ctx context.Context, ref string, c Choice, name string) (*huma.StreamResponse, error) {
 	format, err := export.Parse(name)
 	if err != nil {
 		return nil, problem(http.StatusUnprocessableEntity, "choose one of csv, json, jsonl, xlsx", "%s", err.Error())

@@ -31,22 +31,22 @@ const (
 func (a *API) logRoutes(api huma.API) {
 	huma.Register(api, get("experiment-logs", "/tasks/{task}/experiments/{number}/logs", "What an experiment's programs wrote, all attempts", "experiments"),
 		func(ctx context.Context, in *struct {
-			numbered
+			Numbered
 			Attempt int    `query:"attempt" minimum:"0" doc:"only this attempt; 0 means all"`
 			After   uint64 `query:"after" doc:"cursor of an earlier page"`
 			Limit   int    `query:"limit" default:"1000" minimum:"1" maximum:"5000"`
 		}) (*answer[v1.Page[v1.LogChunk]], error) {
-			page, err := a.readLogs(ctx, in.numbered, in.Attempt, in.After, in.Limit)
+			page, err := a.readLogs(ctx, in.Numbered, in.Attempt, in.After, in.Limit)
 			return reply(ctx, a, page, err)
 		})
 	huma.Register(api, stream("follow-logs", "/tasks/{task}/experiments/{number}/logs/follow",
 		"The same as server-sent events (`log`, then `end` once the experiment has ended)", "experiments"),
 		func(ctx context.Context, in *struct {
-			numbered
-			resume
+			Numbered
+			Resume
 			Attempt int `query:"attempt" minimum:"0" doc:"only this attempt; 0 means all"`
 		}) (*huma.StreamResponse, error) {
-			return a.followLogs(ctx, in.numbered, in.resume, in.Attempt)
+			return a.followLogs(ctx, in.Numbered, in.Resume, in.Attempt)
 		})
 }
 
@@ -77,7 +77,7 @@ func (a *API) closeLogs(ctx context.Context, consumer jetstream.Consumer) {
 	_ = a.config.JetStream.DeleteConsumer(ctx, wire.StreamLogs, consumer.CachedInfo().Name)
 }
 
-func (a *API) readLogs(ctx context.Context, at numbered, attempt int, after uint64, limit int) (v1.Page[v1.LogChunk], error) {
+func (a *API) readLogs(ctx context.Context, at Numbered, attempt int, after uint64, limit int) (v1.Page[v1.LogChunk], error) {
 	page := v1.Page[v1.LogChunk]{Items: []v1.LogChunk{}}
 	_, e, err := a.experiment(ctx, at.Task, at.Number)
 	if err != nil {
@@ -144,7 +144,7 @@ func logChunk(m jetstream.Msg, seq uint64) (chunk v1.LogChunk, ok bool) {
 	return chunk, true
 }
 
-func (a *API) followLogs(ctx context.Context, at numbered, from resume, attempt int) (*huma.StreamResponse, error) {
+func (a *API) followLogs(ctx context.Context, at Numbered, from Resume, attempt int) (*huma.StreamResponse, error) {
 	_, e, err := a.experiment(ctx, at.Task, at.Number)
 	if err != nil {
 		return nil, failure(ctx, a.log, err)

@@ -16,8 +16,10 @@ import (
 // suggestions is how many names are compared with one that is not found.
 const suggestions = 1000
 
-// A reference names a task.
-type reference struct {
+// A Reference names a task.
+// It is exported, as every struct that an input embeds, because huma looks at
+// exported fields only.
+type Reference struct {
 	Task string `path:"task" maxLength:"200" doc:"name or id of a task"`
 }
 
@@ -34,17 +36,17 @@ func (a *API) taskRoutes(api huma.API) {
 			return reply(ctx, a, page, err)
 		})
 	huma.Register(api, get("show-task", "/tasks/{task}", "A task as it stands", "tasks"),
-		func(ctx context.Context, in *reference) (*answer[v1.Task], error) {
+		func(ctx context.Context, in *Reference) (*answer[v1.Task], error) {
 			d, err := a.showTask(ctx, in.Task)
 			return reply(ctx, a, d, err)
 		})
 	huma.Register(api, get("task-source", "/tasks/{task}/source", "The task file as it was submitted", "tasks"),
-		func(ctx context.Context, in *reference) (*answer[v1.Source], error) {
+		func(ctx context.Context, in *Reference) (*answer[v1.Source], error) {
 			d, err := a.taskSource(ctx, in.Task)
 			return reply(ctx, a, d, err)
 		})
 	huma.Register(api, get("task-best", "/tasks/{task}/best", "The best experiment so far, or the task's result", "tasks"),
-		func(ctx context.Context, in *reference) (*answer[v1.Best], error) {
+		func(ctx context.Context, in *Reference) (*answer[v1.Best], error) {
 			d, err := a.taskBest(ctx, in.Task)
 			return reply(ctx, a, d, err)
 		})
@@ -52,7 +54,7 @@ func (a *API) taskRoutes(api huma.API) {
 	a.changeRoute(api, "resume", "Let a paused task go on", store.TaskRunning, a.store.Resume)
 	huma.Register(api, operation("cancel-task", http.MethodPost, "/tasks/{task}/cancel", "End a task and stop what runs of it", "tasks"),
 		func(ctx context.Context, in *struct {
-			reference
+			Reference
 			Body *v1.Change
 		}) (*answer[v1.Task], error) {
 			cause := "cancelled by its user"
@@ -68,7 +70,7 @@ func (a *API) taskRoutes(api huma.API) {
 
 func (a *API) changeRoute(api huma.API, verb, summary string, wanted store.TaskState, f func(context.Context, uuid.UUID) error) {
 	huma.Register(api, operation(verb+"-task", http.MethodPost, "/tasks/{task}/"+verb, summary, "tasks"),
-		func(ctx context.Context, in *reference) (*answer[v1.Task], error) {
+		func(ctx context.Context, in *Reference) (*answer[v1.Task], error) {
 			d, err := a.change(ctx, in.Task, wanted, f)
 			return reply(ctx, a, d, err)
 		})

@@ -14,12 +14,12 @@ import (
 
 func (a *API) whyRoutes(api huma.API) {
 	huma.Register(api, get("why-task", "/tasks/{task}/why", "What a task's next experiment waits for", "experiments"),
-		func(ctx context.Context, in *reference) (*answer[v1.Why], error) {
+		func(ctx context.Context, in *Reference) (*answer[v1.Why], error) {
 			d, err := a.whyTask(ctx, in.Task)
 			return reply(ctx, a, d, err)
 		})
 	huma.Register(api, get("why-experiment", "/tasks/{task}/experiments/{number}/why", "What an experiment waits for", "experiments"),
-		func(ctx context.Context, in *numbered) (*answer[v1.Why], error) {
+		func(ctx context.Context, in *Numbered) (*answer[v1.Why], error) {
 			t, e, err := a.experiment(ctx, in.Task, in.Number)
 			if err != nil {
 				return nil, failure(ctx, a.log, err)
