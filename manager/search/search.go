@@ -10,6 +10,7 @@ import (
 	"github.com/fleetune/fleetune/manager/search/gp"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/sequence"
+	"github.com/fleetune/fleetune/manager/search/tpe"
 	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/space"
 )
@@ -47,6 +48,7 @@ func registry() []entry {
 		{Strategy{"grid_search", "every valid point in the order of the task file", false}, sequence.Grid},
 		{Strategy{"random", "valid points drawn uniformly, without repeats", false}, sequence.Random},
 		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true}, prepared(gp.New)},
+		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true}, prepared(tpe.New)},
 	}
 }
 

@@ -1,0 +1,208 @@
+// Package tpe chooses points by the tree-structured Parzen estimator: one
+// density over the best points, one over the others, and the next point is the
+// drawn one whose ratio of the two is largest (Bergstra et al., "Algorithms for
+// hyper-parameter optimization", 2011). Only valid points that are neither
+// measured nor pending are drawn. Points in flight count among the others, so
+// that a batch spreads (constant liar).
+package tpe
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/fleetune/fleetune/manager/search/pareto"
+	"github.com/fleetune/fleetune/manager/search/sampler"
+	"github.com/fleetune/fleetune/manager/search/valid"
+	"github.com/fleetune/fleetune/proto/space"
+)
+
+// Options are the settings of the sampler.
+type Options struct {
+	// Startup is the number of points drawn uniformly before densities are used.
+	Startup int `json:"startup"`
+	// Candidates drawn for each point.
+	Candidates int `json:"candidates"`
+}
+
+const (
+	share    = 0.1 // of the points count as good, rounded up
+	mostGood = 25
+	mostBad  = 200 // points of the other density; evenly taken beyond
+	mostFit  = 1000
+	// sharpness is the width of a kernel for one point, in parts of the range.
+	sharpness = 0.2
+)
+
+// Sampler implements sampler.Sampler.
+type Sampler struct {
+	problem sampler.Problem
+	options Options
+	set     *valid.Set
+	axes    []axis
+
+	mu   sync.Mutex
+	past *sampler.Past
+}
+
+// New prepares the sampler.
+func New(p sampler.Problem) (*Sampler, error) {
+	s := &Sampler{problem: p, options: Options{Startup: 10, Candidates: 64}}
+	if err := p.Decode(&s.options); err != nil {
+		return nil, err
+	}
+	if s.options.Startup < 1 || s.options.Candidates < 1 || s.options.Candidates > 10_000 {
+		return nil, fmt.Errorf("startup must be at least 1 and candidates between 1 and 10000")
+	}
+	set, err := p.Set()
+	if err != nil {
+		return nil, err
+	}
+	s.set, s.axes, s.past = set, axes(set), sampler.NewPast(set, p.Objectives)
+	return s, nil
+}
+
+// Propose implements sampler.Sampler.
+func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past.Read(history)
+	picker := sampler.NewPicker(s.set, s.past, pending, s.problem.Seed)
+	good, bad := s.split()
+	for _, t := range picker.Flight() {
+		bad = append(bad, t.Vec)
+	}
+	var out []space.Point
+	var worse *density
+	better := newDensity(s.axes, good, sharpness)
+	for len(out) < n {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("choosing points: %w", err)
+		}
+		var v valid.Vec
+		ok := false
+		if len(good) > 0 && picker.Count() >= s.options.Startup {
+			if worse == nil || len(out) < 64 {
+				worse = newDensity(s.axes, thin(bad, mostBad), sharpness)
+			}
+			v, ok = s.best(better, worse, picker)
+		}
+		if !ok {
+			v, ok = picker.Draw()
+		}
+		if !ok {
+			break
+		}
+		picker.Take(v)
+		bad = append(bad, v)
+		out = append(out, s.set.Point(v))
+	}
+	if len(out) == 0 && n > 0 {
+		return nil, sampler.ErrExhausted
+	}
+	return out, nil
+}
+
+// split parts the history into good points and others; configurations that
+// failed are among the others.
+func (s *Sampler) split() (good, bad []valid.Vec) {
+	var losses [][]float64
+	var points []valid.Vec
+	trials := s.past.Trials()
+	first := 0
+	if len(s.problem.Objectives) > 1 && len(trials) > mostFit {
+		first = len(trials) - mostFit // comparing all pairs grows with the square
+	}
+	for _, t := range trials[first:] {
+		switch {
+		case t.Losses != nil:
+			losses, points = append(losses, t.Losses), append(points, t.Vec)
+		case t.Infeasible:
+			bad = append(bad, t.Vec)
+		}
+	}
+	n := min(int(math.Ceil(share*float64(len(points)))), mostGood)
+	chosen := make([]bool, len(points))
+	for _, i := range leaders(losses, n) {
+		good, chosen[i] = append(good, points[i]), true
+	}
+	for i, v := range points {
+		if !chosen[i] {
+			bad = append(bad, v)
+		}
+	}
+	return good, bad
+}
+
+// leaders returns the positions of the n best.
+func leaders(losses [][]float64, n int) []int {
+	if len(losses) == 0 || len(losses[0]) > 1 {
+		return pareto.Order(losses)[:n]
+	}
+	// A short sorted list beats sorting everything.
+	var out []int
+	for i := range losses {
+		k := len(out)
+		for k > 0 && losses[i][0] < losses[out[k-1]][0] {
+			k--
+		}
+		if k >= n {
+			continue
+		}
+		if len(out) < n {
+			out = append(out, 0)
+		}
+		copy(out[k+1:], out[k:])
+		out[k] = i
+	}
+	return out
+}
+
+// thin keeps at most n points: the newest half, and evenly spaced older ones.
+func thin(points []valid.Vec, n int) []valid.Vec {
+	if len(points) <= n {
+		return points
+	}
+	older := points[:len(points)-n/2]
+	out := make([]valid.Vec, 0, n)
+	for k := range n - n/2 {
+		out = append(out, older[k*len(older)/(n-n/2)])
+	}
+	return append(out, points[len(points)-n/2:]...)
+}
+
+// best draws candidates from the good points' density and returns the one of
+// the largest ratio.
+func (s *Sampler) best(better, worse *density, picker *sampler.Picker) (valid.Vec, bool) {
+	rng := rand.New(rand.NewPCG(uint64(s.problem.Seed), uint64(picker.Count())))
+	scratch := make([]float64, 0, mostBad+1)
+	var best valid.Vec
+	most := math.Inf(-1)
+	found := map[valid.Key]struct{}{}
+	for tries := 0; len(found) < s.options.Candidates && tries < 8*s.options.Candidates; tries++ {
+		v, ok := s.draw(better, rng)
+		if !ok {
+			continue
+		}
+		key := s.set.Key(v)
+		if _, ok := found[key]; ok || !picker.Free(key) {
+			continue
+		}
+		found[key] = struct{}{}
+		if ratio := better.log(v, scratch) - worse.log(v, scratch); ratio > most {
+			best, most = v, ratio
+		}
+	}
+	return best, best != nil
+}
+
+// draw samples the mixture, its uniform component included.
+func (s *Sampler) draw(d *density, rng *rand.Rand) (valid.Vec, bool) {
+	if rng.IntN(len(d.points)+1) == 0 {
+		return s.set.Sample(rng)
+	}
+	v := d.draw(rng)
+	return v, s.set.Repair(v, rng)
+}
