@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -48,23 +50,28 @@ func (s *Staged) execute(ctx context.Context, p program) (process.Exit, *Result)
 		ctx, cancel = context.WithTimeoutCause(ctx, t, &limit{name: p.phase, d: t})
 		defer cancel()
 	}
-	stdout, stderr := s.logs(p)
+	stdout, stderr := s.captures(p)
 	exit, err := s.runner.run.Run(ctx, process.Spec{Argv: argv, Dir: p.realm.work(), Env: s.environment(p, values),
 		Stdout: stdout, Stderr: stderr, LogCap: s.runner.opts.LogCap, Tag: s.job.Tag, Cores: p.cores,
 		Grace: s.runner.opts.Grace})
-	for _, log := range []string{stdout, stderr} {
-		if merr := s.masked.file(log); merr != nil && err == nil {
-			err = merr
-		}
+	if lerr := s.release(p, stdout, stderr); lerr != nil && err == nil {
+		err = lerr
 	}
 	return exit, judge(ctx, p.phase, argv[0], exit, err, tailOf(stdout, stderr))
 }
 
-// logs names the files that capture a program's output.
-func (s *Staged) logs(p program) (stdout, stderr string) {
-	if p.quiet || s.job.Log == nil {
+// captures names the files that a program writes its output to: the attempt's
+// log, which others may follow while it grows, or files of our own where the
+// output is not kept or may hold a secret.
+func (s *Staged) captures(p program) (stdout, stderr string) {
+	if p.quiet || s.job.Log == nil || len(s.masked) > 0 {
 		return filepath.Join(s.job.Dir, "last.stdout"), filepath.Join(s.job.Dir, "last.stderr")
 	}
+	return s.logs(p)
+}
+
+// logs names the attempt's log of a program.
+func (s *Staged) logs(p program) (stdout, stderr string) {
 	stream := p.stream
 	if stream == "" {
 		stream = p.phase
@@ -73,6 +80,33 @@ func (s *Staged) logs(p program) (stdout, stderr string) {
 		stream = "baseline " + stream
 	}
 	return s.job.Log(stream + " stdout"), s.job.Log(stream + " stderr")
+}
+
+// release masks the secrets in what a program has written, and only then
+// passes it on to the attempt's log.
+func (s *Staged) release(p program, stdout, stderr string) error {
+	if len(s.masked) == 0 {
+		return nil
+	}
+	for _, path := range []string{stdout, stderr} {
+		if err := s.masked.file(path); err != nil {
+			return err
+		}
+	}
+	if p.quiet || s.job.Log == nil {
+		return nil
+	}
+	logOut, logErr := s.logs(p)
+	for from, to := range map[string]string{stdout: logOut, stderr: logErr} {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, data, 0o644)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("writing a log: %w", err)
+		}
+	}
+	return nil
 }
 
 // environment is everything a program sees: a fixed small base, what the task

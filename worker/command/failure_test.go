@@ -225,7 +225,9 @@ func TestSecrets(t *testing.T) {
 		return secret, nil
 	}
 	s.command.Env.Secrets = map[string]string{"TOKEN": "hub"}
-	s.file("run.sh", `[ ${#TOKEN} = 12 ] || exit 7; echo "out $TOKEN"; echo "err $TOKEN" >&2; exit 1`)
+	// Nobody who follows the logs sees the secret before it is masked.
+	s.file("run.sh", `[ ${#TOKEN} = 12 ] || exit 7; echo "out $TOKEN"; echo "err $TOKEN" >&2
+grep -rq "$TOKEN" `+s.logs+` && exit 8; exit 1`)
 	f := s.do(t.Context()).Failure
 	if *f.ExitCode != 1 || f.LogTail != "out ************\nerr ************" {
 		t.Errorf("exit code %d, log tail %q", *f.ExitCode, f.LogTail)
