@@ -160,7 +160,7 @@ func (d *decoder) env(c *Command, f *form.Env) {
 		at := "command.env.secrets." + name
 		claim(name, at, "secrets")
 		if secret := f.Secrets[name]; d.clean(at) && !secretName.MatchString(secret) {
-			d.Fail(at, fmt.Sprintf("is the text %q", secret), "the name of a secret that the worker knows, not the secret itself: letters, digits, dots, dashes and underscores")
+			d.Fail(at, fmt.Sprintf("is the text %q", document.Clip(secret)), "the name of a secret that the worker knows, not the secret itself: letters, digits, dots, dashes and underscores")
 		}
 		if c.Env.Secrets == nil {
 			c.Env.Secrets = map[string]string{}
@@ -193,7 +193,7 @@ func (d *decoder) baseline(t *Task, p form.Point) {
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		i, ok := compiled.Position(name)
 		if !ok {
-			d.nearest(at+"."+name, "is no parameter"+d.leftOut(name), "", space.Nearest(name, names))
+			d.nearest(at+"."+name, "is no parameter"+d.leftOut(name), "", closest(name, names))
 		} else if _, err := compiled.Domain(i).Rank(p[name]); err != nil {
 			d.Fail(at+"."+name, err.Error(), valuesExpected(&t.Space.Parameters[i]))
 		}

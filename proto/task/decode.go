@@ -84,11 +84,11 @@ func (d *decoder) clean(paths ...string) bool {
 }
 
 func (d *decoder) warn(path, message, expected string) {
-	d.Problems = append(d.Problems, document.Problem{Field: path, Warning: true, Message: message, Expected: expected})
+	d.Add(document.Problem{Field: path, Warning: true, Message: message, Expected: expected})
 }
 
 func (d *decoder) nearest(path, message, expected, nearest string) {
-	d.Problems = append(d.Problems, document.Problem{Field: path, Message: message, Expected: expected, Nearest: nearest})
+	d.Add(document.Problem{Field: path, Message: message, Expected: expected, Nearest: nearest})
 }
 
 func resources(f *form.Resources) node.Requirements {
@@ -149,7 +149,7 @@ func (d *decoder) conditions(s *space.Space) {
 		}
 		if !found {
 			d.nearest(c.Path, fmt.Sprintf("is a condition for %q, which is no parameter", c.Parameter)+d.leftOut(c.Parameter),
-				"", space.Nearest(c.Parameter, names))
+				"", closest(c.Parameter, names))
 		}
 	}
 }
@@ -160,6 +160,15 @@ func parameterNames(s *space.Space) []string {
 		names[i] = s.Parameters[i].Name
 	}
 	return names
+}
+
+// closest is space.Nearest where a space could be valid: its time grows with
+// the number of names and the square of their length.
+func closest(name string, known []string) string {
+	if len(name) > 100 || len(known) > 300 {
+		return ""
+	}
+	return space.Nearest(name, known)
 }
 
 // leftOut explains why a name that the file has is no parameter.
@@ -182,7 +191,7 @@ func (d *decoder) dependencies(t *Task) {
 		case !d.clean(at):
 			continue
 		case !taskName.MatchString(name):
-			d.Fail(at, fmt.Sprintf("is the text %q, which is no name of a task", name), "the task_name of another task")
+			d.Fail(at, fmt.Sprintf("is the text %q, which is no name of a task", document.Clip(name)), "the task_name of another task")
 		case name == t.Name:
 			d.Fail(at, "is this task itself, which would wait for ever", "the task_name of another task")
 		case seen[name]:
@@ -190,8 +199,5 @@ func (d *decoder) dependencies(t *Task) {
 		}
 		seen[name] = true
 		t.DependsOn = append(t.DependsOn, name)
-	}
-	if len(t.DependsOn) > 64 {
-		d.Fail("depends_on", fmt.Sprintf("names %d tasks", len(t.DependsOn)), "at most 64")
 	}
 }

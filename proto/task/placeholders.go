@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/fleetune/fleetune/proto/render/placeholder"
-	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task/internal/document"
 )
 
@@ -89,10 +88,13 @@ func (u *usage) file(at string, f *File) (elsewhere bool) {
 }
 
 func (u *usage) text(at, template string, builtins []string, where string) {
+	seen := map[string]bool{}
 	for _, s := range placeholder.Parse(template) {
-		if s.Name != "" {
-			u.segment(at, s, builtins, where)
+		if s.Name == "" || seen[s.Name] || len(u.d.Problems) == document.MaxProblems {
+			continue
 		}
+		seen[s.Name] = true
+		u.segment(at, s, builtins, where)
 	}
 }
 
@@ -110,11 +112,11 @@ func (u *usage) segment(at string, s placeholder.Segment, builtins []string, whe
 		u.d.Fail(at, fmt.Sprintf("uses {{%s}}, which has no value %s", s.Name, where), "")
 	default:
 		known := slices.Concat(u.names, builtins)
-		nearest := space.Nearest(s.Name, known)
+		nearest := closest(s.Name, known)
 		expected := ""
 		if nearest == "" {
 			expected = "a parameter or one of Fleetune's own names, such as EXP_DIR"
 		}
-		u.d.nearest(at, fmt.Sprintf("uses {{%s}}, which is no parameter", s.Name)+u.d.leftOut(s.Name), expected, nearest)
+		u.d.nearest(at, fmt.Sprintf("uses {{%s}}, which is no parameter", document.Clip(s.Name))+u.d.leftOut(s.Name), expected, nearest)
 	}
 }

@@ -54,6 +54,7 @@ func (p Problem) String() string {
 }
 
 func problemsOf(file string, found []document.Problem) []Problem {
+	found = found[:min(len(found), document.MaxProblems)]
 	problems := make([]Problem, 0, len(found))
 	for _, p := range found {
 		severity := Error

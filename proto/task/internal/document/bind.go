@@ -26,26 +26,32 @@ type Binding interface {
 // what its pattern means.
 type Binder struct {
 	Problems []Problem
+	failed   bool
+}
+
+// MaxProblems is how many problems are kept: nobody reads more at once.
+// Warnings leave room for the errors.
+const MaxProblems = 1000
+
+// Add reports a problem.
+func (b *Binder) Add(p Problem) {
+	b.failed = b.failed || !p.Warning
+	if len(b.Problems) < MaxProblems/2 || !p.Warning && len(b.Problems) < MaxProblems {
+		b.Problems = append(b.Problems, p)
+	}
 }
 
 // Fail reports an error at a path.
 func (b *Binder) Fail(path, message, expected string) {
-	b.Problems = append(b.Problems, Problem{Field: path, Message: message, Expected: expected})
+	b.Add(Problem{Field: path, Message: message, Expected: expected})
 }
 
 // Failed says whether an error was reported.
-func (b *Binder) Failed() bool {
-	for i := range b.Problems {
-		if !b.Problems[i].Warning {
-			return true
-		}
-	}
-	return false
-}
+func (b *Binder) Failed() bool { return b.failed }
 
 // Mismatch reports a value of the wrong kind.
 func (b *Binder) Mismatch(n *Node, path, expected string) {
-	b.Problems = append(b.Problems, Problem{Line: n.Line, Column: n.Column, Field: path,
+	b.Add(Problem{Line: n.Line, Column: n.Column, Field: path,
 		Message: "is " + n.Describe(), Expected: expected})
 }
 
@@ -204,6 +210,10 @@ func (b *Binder) field(n *Node, path string, f reflect.StructField, dst reflect.
 		b.Mismatch(n, path, Choice(words))
 		return
 	}
+	if most, ok := number(f, "maxItems"); ok && float64(max(len(n.Items), len(n.Entries))) > most {
+		b.Fail(path, fmt.Sprintf("has %d items", max(len(n.Items), len(n.Entries))), fmt.Sprintf("at most %v", most))
+		return
+	}
 	before := len(b.Problems)
 	if b.value(n, path, dst); len(b.Problems) == before {
 		b.bounds(n, path, f, dst)
@@ -236,7 +246,7 @@ func (b *Binder) unknown(e Entry, path string, n *Node, t reflect.Type) {
 	if p.Nearest == "" {
 		p.Expected = listKeys(Keys(t))
 	}
-	b.Problems = append(b.Problems, p)
+	b.Add(p)
 }
 
 // absent fills in the default, and those inside a structure.

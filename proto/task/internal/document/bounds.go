@@ -49,10 +49,6 @@ func (b *Binder) bounds(n *Node, path string, f reflect.StructField, v reflect.V
 		}
 	case reflect.Float64:
 		b.numberBounds(n, path, f, v.Float())
-	case reflect.Slice, reflect.Map:
-		if most, ok := number(f, "maxItems"); ok && float64(v.Len()) > most {
-			b.Fail(path, fmt.Sprintf("has %d items", v.Len()), fmt.Sprintf("at most %v", most))
-		}
 	}
 }
 
@@ -73,7 +69,7 @@ func (b *Binder) textBounds(n *Node, path string, f reflect.StructField, s strin
 		return
 	}
 	if most, ok := number(f, "maxLength"); ok && float64(utf8.RuneCountInString(s)) > most {
-		b.Problems = append(b.Problems, Problem{Line: n.Line, Column: n.Column, Field: path,
+		b.Add(Problem{Line: n.Line, Column: n.Column, Field: path,
 			Message: fmt.Sprintf("has %d letters", utf8.RuneCountInString(s)), Expected: fmt.Sprintf("at most %v", most)})
 		return
 	}
@@ -90,7 +86,7 @@ func (b *Binder) OneOf(n *Node, path, word string, known []string) bool {
 		}
 	}
 	nearest := space.Nearest(strings.ToLower(word), known)
-	b.Problems = append(b.Problems, Problem{Line: n.Line, Column: n.Column, Field: path,
+	b.Add(Problem{Line: n.Line, Column: n.Column, Field: path,
 		Message: "is " + n.Describe(), Expected: Choice(known), Nearest: nearest})
 	return false
 }

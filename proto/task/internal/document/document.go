@@ -21,11 +21,13 @@ const (
 	MaxDepth = 32
 	// MaxValues counts every value, those behind aliases each time they appear.
 	MaxValues = 200_000
+	// maxKeys bounds the keys of all mappings together, maxKeyBytes each.
+	maxKeys     = 5_000
+	maxKeyBytes = 200
 	// maxTokens, maxKeys and maxMarks bound what the YAML parser is given: its
 	// time grows with the square of some of them.
 	maxTokens = 400_000
-	maxKeys   = 5_000
-	maxMarks  = 100 // anchors, tags and explicit keys
+	maxMarks  = 100 // anchors, tags, explicit and merge keys
 )
 
 // Kind is the kind of a value.
@@ -151,9 +153,9 @@ func (n *Node) Describe() string {
 	case Null:
 		return "empty"
 	case Bool, Int, Float:
-		return clip(n.Source)
+		return Clip(n.Source)
 	case Text:
-		return "the text " + strconv.Quote(clip(n.Source))
+		return "the text " + strconv.Quote(Clip(n.Source))
 	case List:
 		return "a list"
 	default:
@@ -161,7 +163,8 @@ func (n *Node) Describe() string {
 	}
 }
 
-func clip(s string) string {
+// Clip shortens a text for a message.
+func Clip(s string) string {
 	const most = 60
 	if utf8.RuneCountInString(s) <= most {
 		return s

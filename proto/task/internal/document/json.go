@@ -30,6 +30,7 @@ type jsonParser struct {
 	data     []byte
 	decoder  *json.Decoder
 	problems []Problem
+	keys     int
 	// The last place that was asked for: places are asked for in order, so
 	// counting lines goes on from there.
 	offset, line, column int
@@ -128,6 +129,9 @@ func (p *jsonParser) object(n *Node, path string, depth int) error {
 			return err
 		}
 		key, _ := token.(string) // the decoder takes nothing else here
+		if p.keys++; p.keys > maxKeys || len(key) > maxKeyBytes {
+			return errLimit
+		}
 		value, err := p.value(Join(path, key), depth+1)
 		if err != nil {
 			return err

@@ -60,7 +60,7 @@ func (n *Node) number(source string) (message string) {
 		n.Kind = Int
 		i, err := strconv.ParseInt(text, base, 64)
 		if err != nil {
-			return "the number " + clip(source) + " is too large"
+			return "the number " + Clip(source) + " is too large"
 		}
 		n.Int, n.Float = i, float64(i)
 		return ""
@@ -68,7 +68,7 @@ func (n *Node) number(source string) (message string) {
 	n.Kind = Float
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return "the number " + clip(source) + " is too large"
+		return "the number " + Clip(source) + " is too large"
 	}
 	n.Float = f
 	return ""

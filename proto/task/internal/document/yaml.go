@@ -46,7 +46,7 @@ func bounded(tokens token.Tokens) (line, column int, message string) {
 			depth--
 		case token.SequenceEntryType:
 			dashes, run = dashes+1, true
-		case token.AnchorType, token.TagType, token.MappingKeyType, token.DirectiveType:
+		case token.AnchorType, token.TagType, token.MappingKeyType, token.DirectiveType, token.MergeKeyType:
 			marks++
 		case token.MappingValueType:
 			keys++
@@ -58,7 +58,7 @@ func bounded(tokens token.Tokens) (line, column int, message string) {
 		case depth > MaxDepth || dashes > MaxDepth:
 			message = fmt.Sprintf("lists and mappings nest deeper than %d", MaxDepth)
 		case marks > maxMarks:
-			message = fmt.Sprintf("there are more than %d anchors, tags and explicit keys", maxMarks)
+			message = fmt.Sprintf("there are more than %d anchors, tags, explicit and merge keys", maxMarks)
 		case keys > maxKeys:
 			message = fmt.Sprintf("there are more than %d keys", maxKeys)
 		case i >= maxTokens:
@@ -214,6 +214,11 @@ func (y *yamlReader) mapping(n *Node, values []*ast.MappingValueNode, path strin
 		if !ok {
 			continue
 		}
+		if len(key) > maxKeyBytes {
+			n.Line, n.Column = place(v.Key.GetToken())
+			y.fail(n, path, fmt.Sprintf("a key has %d bytes, more than the %d allowed", len(key), maxKeyBytes))
+			continue
+		}
 		e := Entry{Key: key}
 		e.Line, e.Column = place(v.Key.GetToken())
 		e.Value = y.value(v.Value, Join(path, key), depth+1)
@@ -223,8 +228,13 @@ func (y *yamlReader) mapping(n *Node, values []*ast.MappingValueNode, path strin
 		n.Entries = append(n.Entries, e)
 	}
 	y.problems = append(y.problems, duplicates(n, path)...)
+	own := map[string]bool{}
+	for _, e := range n.Entries {
+		own[e.Key] = true
+	}
 	for _, e := range merged {
-		if n.Get(e.Key) == nil {
+		if !own[e.Key] {
+			own[e.Key] = true
 			n.Entries = append(n.Entries, e)
 		}
 	}

@@ -16,10 +16,10 @@ type Task struct {
 	Parameters Parameters `json:"parameters" expected:"what may vary, as in tile: [8, 16, 32]"`
 	// Boolean expressions over parameters that every configuration must meet,
 	// as in tile_m * tile_n <= 4096.
-	Constraints Texts `json:"constraints,omitempty"`
+	Constraints Texts `json:"constraints,omitempty" jsonschema:"maxItems=256"`
 	// When a parameter exists at all: its name and a boolean expression over
 	// parameters that stand before it.
-	Conditions Conditions `json:"conditions,omitempty"`
+	Conditions Conditions `json:"conditions,omitempty" jsonschema:"maxItems=256"`
 	// How to search, what for, and when to stop.
 	Optimization Optimization `json:"optimization,omitempty"`
 	// The programs of an experiment: build, check and measure a command.
@@ -31,7 +31,7 @@ type Task struct {
 	// Whose experiments are offered first.
 	Priority string `json:"priority,omitempty" jsonschema:"enum=high,enum=normal,enum=low,default=normal"`
 	// Tasks that must complete before this one starts: a name or a list.
-	DependsOn Texts `json:"depends_on,omitempty"`
+	DependsOn Texts `json:"depends_on,omitempty" jsonschema:"maxItems=64"`
 }
 
 // Optimization says how to search, what for, and when to stop.

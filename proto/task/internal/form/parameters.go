@@ -92,7 +92,7 @@ func bindParameter(b *document.Binder, e document.Entry, at string) (space.Param
 // listed takes the values of a choice; without any the parameter is dropped.
 func listed(b *document.Binder, at string, values []Value, p *space.Parameter) bool {
 	if len(values) == 0 {
-		b.Problems = append(b.Problems, document.Problem{Field: at, Warning: true,
+		b.Add(document.Problem{Field: at, Warning: true,
 			Message: "has no values and " + LeftOut})
 		return false
 	}

@@ -24,6 +24,9 @@ func (f *File) BindNode(b *document.Binder, n *document.Node, at string) {
 	b.Bind(n, at, (*FileForm)(f))
 }
 
+// maxArguments is also in the tag of StepForm.Argv.
+const maxArguments = 4096
+
 // A Step is a StepForm, or its argv alone.
 type Step StepForm
 
@@ -31,6 +34,10 @@ type Step StepForm
 func (s *Step) BindNode(b *document.Binder, n *document.Node, at string) {
 	switch n.Kind {
 	case document.List:
+		if len(n.Items) > maxArguments {
+			b.Fail(at, fmt.Sprintf("has %d arguments", len(n.Items)), fmt.Sprintf("at most %d", maxArguments))
+			return
+		}
 		b.Bind(n, at, &s.Argv)
 	case document.Map:
 		b.Bind(n, at, (*StepForm)(s))
@@ -83,7 +90,7 @@ func (o *Objective) BindNode(b *document.Binder, n *document.Node, at string) {
 	if nearest != "" && metric != "" {
 		p.Nearest = nearest + "_" + strings.ReplaceAll(metric, " ", "_")
 	}
-	b.Problems = append(b.Problems, p)
+	b.Add(p)
 }
 
 // nearestDirection also knows the usual abbreviations.

@@ -99,7 +99,7 @@ func (p *Path) BindNode(b *document.Binder, n *document.Node, at string) {
 		return
 	}
 	if reason := confine(s); reason != "" {
-		b.Problems = append(b.Problems, document.Problem{Line: n.Line, Column: n.Column, Field: at,
+		b.Add(document.Problem{Line: n.Line, Column: n.Column, Field: at,
 			Message: "is " + n.Describe() + ", " + reason, Expected: "a path inside the folder, as in \"src/kernel.c\""})
 		return
 	}
@@ -143,7 +143,7 @@ func (v *VariableName) BindNode(b *document.Binder, n *document.Node, at string)
 		return
 	}
 	if reason := CheckVariable(s); reason != "" {
-		b.Problems = append(b.Problems, document.Problem{Line: n.Line, Column: n.Column, Field: at,
+		b.Add(document.Problem{Line: n.Line, Column: n.Column, Field: at,
 			Message: "is " + n.Describe() + ", " + reason, Expected: VariableExpected})
 		return
 	}
