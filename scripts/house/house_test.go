@@ -99,9 +99,14 @@ func TestPackageNames(t *testing.T) {
 	}
 }
 
-// manager → shared → proto and worker → shared → proto; only the binary that
-// carries both may join manager and worker.
+// manager → shared → proto and worker → shared → proto. Only the binary that
+// carries both may join manager and worker: its main package, and the package
+// with its commands, which nothing else may import.
 func TestWalls(t *testing.T) {
+	const (
+		binary   = ours + "manager/cmd/fleetune"
+		commands = ours + "manager/serve"
+	)
 	may := map[string][]string{
 		"proto":   {"proto"},
 		"shared":  {"shared", "proto"},
@@ -110,24 +115,21 @@ func TestWalls(t *testing.T) {
 	}
 	for _, module := range modules() {
 		for _, p := range list(t, module, "./...") {
+			joins := p.ImportPath == binary || p.ImportPath == commands
 			for _, imported := range p.Imports {
 				rest, isOurs := strings.CutPrefix(imported, ours)
-				if !isOurs {
-					continue
-				}
 				room, _, _ := strings.Cut(rest, "/")
-				if slices.Contains(may[module], room) || joinsBoth(p.ImportPath) && room == "worker" {
-					continue
+				switch {
+				case !isOurs:
+				case imported == commands && p.ImportPath != binary:
+					t.Errorf("%s imports %s, which is for %s alone", p.ImportPath, imported, binary)
+				case slices.Contains(may[module], room), joins && room == "worker":
+				default:
+					t.Errorf("%s imports %s", p.ImportPath, imported)
 				}
-				t.Errorf("%s imports %s", p.ImportPath, imported)
 			}
 		}
 	}
-}
-
-func joinsBoth(path string) bool {
-	binary := ours + "manager/cmd/fleetune"
-	return path == binary || strings.HasPrefix(path, binary+"/")
 }
 
 // The programs of a GPU node carry neither the database driver nor the NATS

@@ -1,0 +1,72 @@
+package house
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// pages are the documents whose links and examples are checked.
+func pages(t *testing.T) []string {
+	t.Helper()
+	list := []string{}
+	for _, pattern := range []string{"*.md", "shared/docs/*.md", "shared/docs/*/*.md", "deploy/examples/*/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root(t), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, found...)
+	}
+	return list
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Every link into the repository leads somewhere.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)\s]*)?\)`)
+	for _, page := range pages(t) {
+		for _, found := range link.FindAllStringSubmatch(read(t, page), -1) {
+			target := found[1]
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), target)); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", filepath.Base(page), target)
+			}
+		}
+	}
+}
+
+// The task file that the README shows is the one that runs.
+func TestReadmeShowsTheQuickStart(t *testing.T) {
+	block := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(read(t, filepath.Join(root(t), "README.md")))
+	if block == nil {
+		t.Fatal("the README shows no task file")
+	}
+	if want := read(t, filepath.Join(root(t), "deploy/examples/quickstart/task.yaml")); block[1] != want {
+		t.Errorf("the README's task file differs from deploy/examples/quickstart/task.yaml:\n%s", block[1])
+	}
+}
+
+// Scripts that the documents name are there and can be run.
+func TestScriptsExist(t *testing.T) {
+	name := regexp.MustCompile(`\./scripts/([a-z]+)`)
+	for _, page := range pages(t) {
+		for _, found := range name.FindAllStringSubmatch(read(t, page), -1) {
+			info, err := os.Stat(filepath.Join(root(t), "scripts", found[1]))
+			if err != nil || info.Mode()&0o111 == 0 {
+				t.Errorf("%s names %s, which cannot be run", filepath.Base(page), found[0])
+			}
+		}
+	}
+}
