@@ -110,6 +110,19 @@ func (g *cgroup) empty() bool {
 	return bytes.Contains(events, []byte("populated 0"))
 }
 
+// holds says whether a process, dead or alive, is in the cgroup or below it.
+func (g *cgroup) holds(pid int) bool {
+	if g == nil {
+		return false
+	}
+	text, err := os.ReadFile(procPath(pid, "cgroup"))
+	if err != nil {
+		return false
+	}
+	_, path, found := bytes.Cut(text, []byte("0::"))
+	return found && bytes.Contains(path, []byte(filepath.Base(g.dir)))
+}
+
 // oomKilled says whether the kernel killed a process of the cgroup for memory.
 // It knows only where the memory controller is enabled for it.
 func (g *cgroup) oomKilled() bool {

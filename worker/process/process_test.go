@@ -221,7 +221,7 @@ func TestExit(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	r := New(Config{})
 	dir := t.TempDir()
-	s := sh(t, `pwd; echo "$EXP_RUN_ID $GIVEN $HOME"; readlink /proc/self/fd/0; echo problem >&2`)
+	s := sh(t, `pwd; echo "$EXP_RUN_ID $GIVEN $HOME"; readlink /proc/self/fd/0; echo problem >&2; tr '\\0' '\\n' </proc/$$/environ | grep -c EXP_RUN_ID`)
 	s.Dir, s.Stdout = dir, filepath.Join(dir, "out")
 	s.Stderr = s.Stdout
 	s.Env = append(s.Env, "EXP_RUN_ID=forged", "GIVEN=yes")
@@ -232,7 +232,7 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("%s\n%s yes \n/dev/null\nproblem\n", dir, t.Name())
+	want := fmt.Sprintf("%s\n%s yes \n/dev/null\nproblem\n1\n", dir, t.Name())
 	if string(got) != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -114,7 +114,7 @@ func (p *Process) startIn(path string, attr *os.ProcAttr) error {
 		group, err := p.runner.groups.create(p.mark)
 		if err == nil {
 			attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, group.fd()
-			err = p.startPinned(path, attr)
+			err = p.startLeader(path, attr)
 			group.closeFD()
 			if err == nil {
 				p.group = group
@@ -127,29 +127,7 @@ func (p *Process) startIn(path string, attr *os.ProcAttr) error {
 			}
 		}
 	}
-	return p.startPinned(path, attr)
-}
-
-// startPinned starts the leader on its cores. A child inherits the affinity of
-// the thread that forks it, so the thread takes it on for that moment; the
-// runtime makes no new thread from one that a goroutine has locked.
-func (p *Process) startPinned(path string, attr *os.ProcAttr) error {
-	if len(p.spec.Cores) == 0 {
-		return p.exec(path, attr)
-	}
-	result := make(chan error)
-	go func() { result <- p.execOn(p.spec.Cores, path, attr) }()
-	return <-result
-}
-
-func (p *Process) exec(path string, attr *os.ProcAttr) error {
-	proc, err := os.StartProcess(path, p.spec.Argv, attr)
-	if err != nil {
-		return err
-	}
-	p.leader, p.pid = proc, proc.Pid
-	markLimit(p.pid, p.mark)
-	return nil
+	return p.startLeader(path, attr)
 }
 
 // tagged returns env with the tag as its only value of TagVariable.

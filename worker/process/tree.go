@@ -30,13 +30,15 @@ type marks struct {
 	leader int
 	// since is the leader's start; nothing older is a member.
 	since uint64
+	// group is the run's cgroup, nil if it has none.
+	group *cgroup
 	// seen are members by process id and start: one that has died no longer
 	// shows its environment.
 	seen map[int]uint64
 }
 
-func newMarks(tag string) *marks {
-	return &marks{tag: tag, limit: markOf(tag), seen: map[int]uint64{}}
+func newMarks(tag string, group *cgroup) *marks {
+	return &marks{tag: tag, limit: markOf(tag), group: group, seen: map[int]uint64{}}
 }
 
 // markOf derives the number of a run from its tag, so that a later process
@@ -51,8 +53,7 @@ const smallestMark = 1 << 40
 
 // markLimit writes the number of a run into a resource limit that Linux has
 // ignored since 2.4 but hands down to every descendant, whatever it does to
-// its environment, group or session. A child that the leader forked before
-// this call lacks it; the other marks stand.
+// its environment, group or session, and shows even of the dead.
 func markLimit(pid int, mark uint64) {
 	old := unix.Rlimit{}
 	if unix.Prlimit(pid, rlimitLocks, nil, &old) == nil && mark <= old.Max {
@@ -75,7 +76,7 @@ func (m *marks) member(e entry) bool {
 	if started, ok := m.seen[e.pid]; ok && started == e.started {
 		return true
 	}
-	return limitOf(e.pid) == m.limit || (!e.zombie && tagOf(e.pid) == m.tag)
+	return limitOf(e.pid) == m.limit || (!e.zombie && tagOf(e.pid) == m.tag) || m.group.holds(e.pid)
 }
 
 // members lists the run's processes, zombies included, the leader not.
@@ -100,24 +101,24 @@ func (m *marks) members() ([]entry, error) {
 // It returns how many processes outlived the leader.
 func (p *Process) prove(deadline time.Time) (int, error) {
 	p.killGroup()
-	m := newMarks(p.spec.Tag)
+	m := newMarks(p.spec.Tag, p.group)
 	m.leader = p.pid
 	if e, ok := readEntry(p.pid); ok {
 		m.since = e.started
 	}
-	err := m.clear(context.Background(), p.group, deadline)
+	err := m.clear(context.Background(), deadline)
 	return len(m.seen), err
 }
 
 // clear kills and reaps the members of a run until none is left.
-func (m *marks) clear(ctx context.Context, group *cgroup, deadline time.Time) error {
+func (m *marks) clear(ctx context.Context, deadline time.Time) error {
 	pause := time.Millisecond
 	for {
 		left, err := m.members()
 		if err != nil {
 			return fmt.Errorf("reading the process table: %w", err)
 		}
-		gone := group == nil || group.empty()
+		gone := m.group == nil || m.group.empty()
 		if len(left) == 0 && gone {
 			return nil
 		}
@@ -128,7 +129,7 @@ func (m *marks) clear(ctx context.Context, group *cgroup, deadline time.Time) er
 			return err
 		}
 		if !gone {
-			group.kill()
+			m.group.kill()
 		}
 		for _, e := range left {
 			e.finish()
@@ -192,7 +193,7 @@ func (r *Runner) Sweep(ctx context.Context, tags ...string) error {
 		if r.groups != nil {
 			group = r.groups.find(markOf(tag))
 		}
-		err := newMarks(tag).clear(ctx, group, deadline)
+		err := newMarks(tag, group).clear(ctx, deadline)
 		if group != nil && err == nil {
 			group.remove()
 		}
