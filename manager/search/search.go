@@ -47,6 +47,7 @@ func registry() []entry {
 	return []entry{
 		{Strategy{"grid_search", "every valid point in the order of the task file", false}, sequence.Grid},
 		{Strategy{"random", "valid points drawn uniformly, without repeats", false}, sequence.Random},
+		{Strategy{"quasi_random", "scrambled Sobol' points carried into the valid set", false}, sequence.Quasi},
 		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true}, prepared(gp.New)},
 		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true}, prepared(tpe.New)},
 	}
