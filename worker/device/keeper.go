@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -152,24 +151,5 @@ func (s *Semaphore) Clear(id string) error {
 	}
 	sl.quarantined = ""
 	s.notify()
-	return nil
-}
-
-// lockAll locks a free device whatever its records say.
-func (sl *slot) lockAll() error {
-	if sl.use != free && sl.use != elsewhere {
-		return ErrBusy
-	}
-	for i, l := range sl.locks {
-		locked, _, err := l.tryLock()
-		if locked {
-			continue
-		}
-		for _, l := range sl.locks[:i] {
-			l.unlock()
-		}
-		return errors.Join(ErrBusy, err)
-	}
-	sl.use = free
 	return nil
 }

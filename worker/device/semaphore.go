@@ -3,12 +3,9 @@ package device
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/fleetune/fleetune/proto/node"
 )
@@ -44,28 +41,6 @@ type Semaphore struct {
 	hold    int
 	changed chan struct{} // nil when nobody asked
 	closed  bool
-}
-
-// use says who has a device.
-type use int
-
-const (
-	free use = iota
-	leased
-	elsewhere  // another process of this host holds its lock
-	recovering // locked by us while the runs in its record are swept
-)
-
-// A slot is a device and what is known of it.
-type slot struct {
-	device      node.Device
-	locks       []*lockFile
-	use         use
-	missing     string
-	foreign     string
-	sightings   int // of foreign processes, in a row
-	quarantined string
-	fault       string // why the lock file cannot be used
 }
 
 type waiter struct {
@@ -386,179 +361,9 @@ func (s *Semaphore) take(need node.Requirements, reserved map[*slot]bool) *Lease
 	return &Lease{sem: s, slots: got}
 }
 
-// lock takes a device on the host. One that is held elsewhere, or that a dead
-// worker has left, goes to the keeper.
-func (s *Semaphore) lock(sl *slot) bool {
-	recorded := false
-	for i, l := range sl.locks {
-		locked, has, err := l.tryLock()
-		sl.fault = ""
-		if err != nil {
-			sl.fault = err.Error()
-		}
-		if !locked {
-			for _, l := range sl.locks[:i] {
-				l.unlock()
-			}
-			sl.use = elsewhere
-			s.wakeKeeper()
-			return false
-		}
-		recorded = recorded || has
-	}
-	if recorded {
-		sl.use = recovering
-		s.wakeKeeper()
-		return false
-	}
-	return true
-}
-
 func (s *Semaphore) wakeKeeper() {
 	select {
 	case s.work <- struct{}{}:
 	default:
 	}
-}
-
-func (sl *slot) unlock() {
-	for _, l := range sl.locks {
-		l.unlock()
-	}
-}
-
-func (sl *slot) healthy() bool {
-	return sl.quarantined == "" && sl.missing == "" && sl.foreign == ""
-}
-
-func (sl *slot) available(need node.Requirements) bool {
-	return sl.use == free && sl.healthy() && Matches(sl.device, need)
-}
-
-func (sl *slot) report() node.Device {
-	d := sl.device
-	switch {
-	case sl.quarantined != "":
-		d.Health, d.Reason = node.Quarantined, sl.quarantined
-	case sl.fault != "":
-		d.Health, d.Reason = node.Quarantined, sl.fault
-	case sl.missing != "":
-		d.Health, d.Reason = node.Missing, sl.missing
-	case sl.foreign != "":
-		d.Health, d.Reason = node.Foreign, sl.foreign
-	default:
-		d.Health, d.Reason = node.Healthy, ""
-	}
-	d.Cores = slices.Clone(d.Cores)
-	return d
-}
-
-// A Lease is one attempt's hold on its devices.
-type Lease struct {
-	sem   *Semaphore
-	slots []*slot
-
-	mu       sync.Mutex
-	tags     []string
-	released bool
-}
-
-// Devices returns the devices held.
-func (l *Lease) Devices() []node.Device {
-	l.sem.mu.Lock()
-	defer l.sem.mu.Unlock()
-	held := make([]node.Device, len(l.slots))
-	for i, sl := range l.slots {
-		held[i] = sl.report()
-	}
-	return held
-}
-
-// IDs returns the IDs of the devices held.
-func (l *Lease) IDs() []string {
-	ids := make([]string, len(l.slots))
-	for i, sl := range l.slots {
-		ids[i] = sl.device.ID
-	}
-	return ids
-}
-
-// Bind records that a run is about to use the devices. Call it before the run
-// is started; if this worker dies, the next one finds the run by it. A lease
-// may be bound to several runs, one after the other.
-func (l *Lease) Bind(tag string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.released {
-		return ErrReleased
-	}
-	if slices.Contains(l.tags, tag) {
-		return nil
-	}
-	l.tags = append(l.tags, tag)
-	return l.record("")
-}
-
-// record writes the lease's record into every lock file.
-func (l *Lease) record(quarantined string) error {
-	r := record{Owner: l.sem.cfg.Owner, PID: os.Getpid(), Tags: l.tags, Since: time.Now().UTC(), Quarantined: quarantined}
-	var errs []error
-	for _, sl := range l.slots {
-		for _, f := range sl.locks {
-			errs = append(errs, f.write(r))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// Release gives the devices back. Call it only when every process of the runs
-// bound to the lease is proven dead. Releasing twice is harmless.
-func (l *Lease) Release() {
-	l.end("")
-}
-
-// Quarantine gives the devices up without freeing them: no worker of this host
-// uses them again before an operator clears them.
-func (l *Lease) Quarantine(reason string) {
-	l.end(cmp.Or(reason, "quarantined"))
-}
-
-func (l *Lease) end(quarantined string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.released {
-		return
-	}
-	l.released = true
-	s := l.sem
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return // the locks are gone, the records stay
-	}
-	if quarantined != "" {
-		if err := l.record(quarantined); err != nil {
-			quarantined += " (" + err.Error() + ")"
-		}
-	}
-	for _, sl := range l.slots {
-		sl.quarantined = quarantined
-		if quarantined == "" && len(l.tags) > 0 {
-			if err := sl.clear(); err != nil {
-				sl.quarantined = err.Error()
-			}
-		}
-		sl.unlock()
-		sl.use = free
-	}
-	s.notify()
-}
-
-// clear removes the device's records.
-func (sl *slot) clear() error {
-	var errs []error
-	for _, f := range sl.locks {
-		errs = append(errs, f.clear())
-	}
-	return errors.Join(errs...)
 }

@@ -160,12 +160,3 @@ func (s *Semaphore) reread() {
 		sl.unlock()
 	}
 }
-
-func (sl *slot) recordless() bool {
-	for _, f := range sl.locks {
-		if st, err := f.file.Stat(); err != nil || st.Size() > 0 {
-			return false
-		}
-	}
-	return true
-}

@@ -466,3 +466,18 @@ func TestOutOfMemory(t *testing.T) {
 		t.Errorf("%+v, want a kill for memory", exit)
 	}
 }
+
+// BenchmarkRun is the time from one start to the proof that all is dead.
+func BenchmarkRun(b *testing.B) {
+	for name, c := range map[string]Config{"marks": {NoCgroup: true}, "best": {}} {
+		b.Run(name, func(b *testing.B) {
+			r := New(c)
+			out := filepath.Join(b.TempDir(), "out")
+			for i := 0; b.Loop(); i++ {
+				if _, err := r.Run(b.Context(), Spec{Argv: []string{"/bin/true"}, Stdout: out, Tag: fmt.Sprintf("%s-%d", b.Name(), i)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

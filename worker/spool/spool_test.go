@@ -268,6 +268,7 @@ func TestDamage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := spoiled(t, c.change)
+			assertNothingBehind(t, s)
 			assertPending(t, s, c.want...)
 			if got := s.Losses(); len(got) != c.losses {
 				t.Errorf("losses %+v, want %d", got, c.losses)
@@ -275,6 +276,19 @@ func TestDamage(t *testing.T) {
 			add(t, s, "d", "new")
 			assertPending(t, s, append(slices.Clone(c.want), "d=new")...)
 		})
+	}
+}
+
+// assertNothingBehind sees that segments end where their records do: what could
+// not be written whole takes no room.
+func assertNothingBehind(t *testing.T, s *Spool) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seg := range s.segments {
+		if info, err := os.Stat(seg.path); err != nil || info.Size() != seg.size {
+			t.Errorf("segment of %d bytes, want %d (%v)", info.Size(), seg.size, err)
+		}
 	}
 }
 
@@ -435,6 +449,7 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Append(t.Context(), "more", []byte(data)); !errors.Is(err, ErrFull) {
 		t.Errorf("still full: %v", err)
 	}
+	assertNothingBehind(t, s)
 	// Confirming makes room, whether or not the confirmations could be written.
 	for _, r := range want[:len(want)-1] {
 		_ = s.Confirm(r[:3])
