@@ -139,7 +139,7 @@ func TestGates(t *testing.T) {
 		"speed-up unknown":  {func(r *Request) { r.Winner.Speedup = math.NaN() }, ErrBelowThreshold},
 		"value missing":     {func(r *Request) { r.Winner.Parameters = space.Point{} }, render.ErrRender},
 		"target outside":    {func(r *Request) { r.Command.Apply.Target = "../config.h" }, ErrTarget},
-		"target is a link":  {func(r *Request) { relink(r, "config.in") }, ErrTarget},
+		"target is a link":  {func(r *Request) { relink(r, "../config.in") }, ErrTarget},
 		"link leaves":       {func(r *Request) { relink(r, "/etc/hostname") }, ErrTarget},
 		"target a folder":   {func(r *Request) { r.Command.Apply.Target = "sub" }, ErrTarget},
 		"never submitted":   {func(r *Request) { r.Command.Apply.Digest = "" }, ErrTemplateChanged},
