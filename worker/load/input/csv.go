@@ -32,10 +32,10 @@ func loadCSV(f file, opt Options) (*Workload, error) {
 		if errors.Is(err, io.EOF) {
 			return w, nil
 		}
-		if err == nil {
-			err = t.row(w, row)
-		}
 		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err) // names its line itself
+		}
+		if err := t.row(w, row); err != nil {
 			line, _ := r.FieldPos(0)
 			return nil, fmt.Errorf("%s:%d: %w", f.name, line, err)
 		}

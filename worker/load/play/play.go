@@ -61,6 +61,8 @@ type Session struct {
 	id      string
 	// Lineage is copied into every record.
 	Lineage Lineage
+	// Marker makes the prompts of one tree unlike those of any other.
+	Marker Marker
 
 	ready int // the turn whose body is prepared, −1 for none
 	body  []byte
@@ -105,6 +107,20 @@ func (s *Session) ID() string { return s.id }
 // Conversation is what the session plays.
 func (s *Session) Conversation() *conversation.Conversation { return s.conv }
 
+// SkipTo passes over the turns before one, as if they had been sent: their
+// messages are in the history, live replies to them are not.
+func (s *Session) SkipTo(turn int) {
+	if s.conv.Mode == conversation.Whole {
+		return // every turn brings all it needs
+	}
+	for i := range turn {
+		s.history.Prompt(&s.conv.Turns[i])
+	}
+}
+
+// ForkFrom makes the session start with all that another has said and heard.
+func (s *Session) ForkFrom(parent *Session) { s.history = parent.history.Fork(s.conv.Mode) }
+
 // Prepare makes a turn's body ahead of its time, so that sending costs none.
 func (s *Session) Prepare(turn int) {
 	if s.ready == turn {
@@ -117,7 +133,7 @@ func (s *Session) Prepare(turn int) {
 func (s *Session) write(turn, maxTokens int) ([]byte, error) {
 	t := &s.conv.Turns[turn]
 	p := endpoint.Prompt{
-		Model: t.Model, Messages: s.history.Prompt(t), Documents: t.Documents,
+		Model: t.Model, Messages: s.Marker.Apply(s.history.Prompt(t)), Documents: t.Documents,
 		MaxTokens: t.MaxTokens, Tools: t.Tools, Extra: t.Extra, Raw: t.Raw,
 	}
 	if p.Model == "" && len(s.cfg.Models) > 0 {
