@@ -16,43 +16,41 @@ import (
 )
 
 // heal clears away what an owner that was killed left behind: a server that
-// still runs is stopped, a postmaster.pid without a server is removed.
-// PostgreSQL removes stale ones itself, but not when a stranger has been given
-// the process number meanwhile.
+// still runs is stopped, and a postmaster.pid that would keep PostgreSQL from
+// starting is mended. A stale one it deals with itself, by its knowledge of
+// the old server's shared memory, so the file is not simply removed: children
+// of a killed server may still be at work.
 func (h *home) heal(ctx context.Context) error {
 	path := filepath.Join(h.data(), "postmaster.pid")
-	pid, err := readPID(path)
-	if err != nil || pid == 0 {
-		return err
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading postmaster.pid: %w", err)
+	}
+	first, rest, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil || pid <= 1 {
+		// Half-written in a crash. PostgreSQL would wait for a hand.
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("removing a broken postmaster.pid: %w", err)
+		}
+		return nil
 	}
 	if runsIn(pid, h.data()) {
 		h.log.Warn().Int("pid", pid).Msg("stopping a PostgreSQL that a killed owner left behind")
-		if err := h.end(ctx, pid); err != nil {
-			return err
-		}
+		return h.end(ctx, pid)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing a stale postmaster.pid: %w", err)
+	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	// The number is a stranger's by now, whom PostgreSQL would take for a
+	// server. Its own parent it does not, and that is who we are.
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"+rest), 0o600); err != nil {
+		return fmt.Errorf("mending a stale postmaster.pid: %w", err)
 	}
 	return nil
-}
-
-// readPID reads the first line of a postmaster.pid; 0 when there is no file or
-// nothing in it.
-func readPID(path string) (int, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("reading postmaster.pid: %w", err)
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil || pid <= 1 {
-		return 0, nil // half-written at a crash
-	}
-	return pid, nil
 }
 
 // end stops a server that is not our child, fast, then immediately, then by

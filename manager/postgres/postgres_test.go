@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -127,6 +126,39 @@ func TestOneOwnerAtATime(t *testing.T) {
 	require.Equal(t, 1, query[int](t, s, `SELECT 1`), "the first is not disturbed")
 }
 
+// requireStartsWithPID starts a server where there is such a postmaster.pid.
+func requireStartsWithPID(t *testing.T, dir, text string) {
+	t.Helper()
+	path := filepath.Join(dir, "data", "postmaster.pid")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	data, err := os.Stat(filepath.Dir(path))
+	require.NoError(t, err)
+	stat := data.Sys().(*syscall.Stat_t)
+	require.NoError(t, os.Chown(path, int(stat.Uid), int(stat.Gid)))
+	s := started(t, Options{Dir: dir})
+	require.Equal(t, 7, query[int](t, s, `SELECT n FROM kept`))
+	require.NoError(t, s.Stop())
+}
+
+// leftBehind is a server without an owner that holds the folder.
+func leftBehind(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	h := &home{dir: dir}
+	require.NoError(t, h.settle(""))
+	var args []string
+	for name, value := range (Options{Volatile: true}).settings(h.socket) {
+		args = append(args, "-c", name+"="+value)
+	}
+	cmd := h.command(context.Background(), "postgres", append(args, "-D", h.data())...)
+	require.NoError(t, cmd.Start())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for probe(ctx, h.socket) != nil {
+		require.NoError(t, pause(ctx, 10*time.Millisecond))
+	}
+	return cmd
+}
+
 // owner runs a server in another process and returns that process and the
 // server's number.
 func owner(t *testing.T, dir string) (*exec.Cmd, int) {
@@ -141,6 +173,11 @@ func owner(t *testing.T, dir string) (*exec.Cmd, int) {
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	require.NoError(t, err)
+	t.Cleanup(func() {
+		if runsIn(pid, filepath.Join(dir, "data")) {
+			_ = syscall.Kill(pid, syscall.SIGQUIT)
+		}
+	})
 	return cmd, pid
 }
 
@@ -173,14 +210,24 @@ func TestHealsAfterAKilledOwner(t *testing.T) {
 	require.NoError(t, s.Stop())
 
 	t.Run("server still running", func(t *testing.T) {
-		cmd, pid := owner(t, dir)
-		// Stopped, the server does not hear of its owner's death.
-		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+		old := leftBehind(t, dir)
+		again := started(t, Options{Dir: dir})
+		require.NoError(t, old.Wait(), "it was stopped in an orderly way")
+		require.Equal(t, 7, query[int](t, again, `SELECT n FROM kept`))
+	})
+	t.Run("server still there, but stopped", func(t *testing.T) {
+		old := leftBehind(t, dir)
+		require.NoError(t, old.Process.Signal(syscall.SIGSTOP))
+		again := started(t, Options{Dir: dir})
+		require.NoError(t, old.Wait())
+		require.Equal(t, 7, query[int](t, again, `SELECT n FROM kept`))
+	})
+	t.Run("owner killed", func(t *testing.T) {
+		cmd, _ := owner(t, dir)
 		require.NoError(t, cmd.Process.Kill())
 		require.Error(t, cmd.Wait())
 		again := started(t, Options{Dir: dir})
 		require.Equal(t, 7, query[int](t, again, `SELECT n FROM kept`))
-		require.False(t, runsIn(pid, filepath.Join(dir, "data")))
 	})
 	t.Run("server killed", func(t *testing.T) {
 		again := started(t, Options{Dir: dir})
@@ -193,10 +240,16 @@ func TestHealsAfterAKilledOwner(t *testing.T) {
 		require.Equal(t, 7, query[int](t, third, `SELECT n FROM kept`))
 	})
 	t.Run("process number given to a stranger", func(t *testing.T) {
-		file := filepath.Join(dir, "data", "postmaster.pid")
-		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600))
-		again := started(t, Options{Dir: dir})
-		require.Equal(t, 7, query[int](t, again, `SELECT n FROM kept`))
+		stranger := exec.Command("sleep", "1000")
+		require.NoError(t, stranger.Start())
+		defer func() { require.Error(t, stranger.Wait()) }()
+		defer func() { require.NoError(t, stranger.Process.Kill(), "it is left alone") }()
+		requireStartsWithPID(t, dir, strconv.Itoa(stranger.Process.Pid)+"\n"+dir+"/data\n")
+	})
+	t.Run("half-written files", func(t *testing.T) {
+		for _, text := range []string{"", "\n", "x\n", "1\n"} {
+			requireStartsWithPID(t, dir, text)
+		}
 	})
 	t.Run("killed within initdb", func(t *testing.T) {
 		half := folder(t)

@@ -179,6 +179,26 @@ func TestReconnectsAfterARestart(t *testing.T) {
 	require.NoError(t, bus.Ensure(t.Context(), m.JetStream(), bus.Limits{}))
 }
 
+func TestRefusalsDoNotEndTheConnection(t *testing.T) {
+	s := startServer(t, t.TempDir(), 0)
+	lines := make(chan string, 64)
+	o := asManager(s)
+	o.Log = zerolog.New(writer(lines))
+	m := connect(t, o)
+	s.Shutdown()
+	awaitDown(t, m)
+	stranger, err := natsd.Start(t.Context(), natsd.Options{Dir: t.TempDir(), Port: port(t, s), Secret: []byte("a secret of another house")})
+	require.NoError(t, err)
+	for refusals := 0; refusals < 3; {
+		if strings.Contains(<-lines, `"refused":true`) {
+			refusals++
+		}
+	}
+	stranger.Shutdown()
+	startServer(t, t.TempDir(), port(t, s))
+	await(t, m)
+}
+
 func TestRetryFirst(t *testing.T) {
 	s := startServer(t, t.TempDir(), 0)
 	o := asManager(s)

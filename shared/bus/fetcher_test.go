@@ -142,6 +142,38 @@ func TestLateOffersGoBack(t *testing.T) {
 	require.NoError(t, msgs[0].AckSync())
 }
 
+func TestLateOffersServeNoOtherQueue(t *testing.T) {
+	_, m, w := house(t)
+	for _, queue := range []string{"a", "b"} {
+		require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), queue, "normal", bus.AckWait))
+	}
+	f := fetcher(t, w)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := f.Fetch(ctx, "a_normal", 1, time.Minute)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+	awaitPull(t, m, "a_normal")
+	cancel()
+	wg.Wait()
+	wg.Go(func() {
+		msgs, err := f.Fetch(t.Context(), "b_normal", 1, time.Minute)
+		require.NoError(t, err)
+		require.Len(t, msgs, 1)
+		require.Contains(t, msgs[0].Subject, ".work.b.")
+		require.NoError(t, msgs[0].AckSync())
+	})
+	awaitPull(t, m, "b_normal")
+	offer(t, m, "a", 1)
+	msgs, err := fetcher(t, w).Fetch(t.Context(), "a_normal", 1, bus.AckWait/2)
+	require.NoError(t, err)
+	require.Len(t, msgs, 1, "the late offer went back")
+	require.NoError(t, msgs[0].AckSync())
+	offer(t, m, "b", 1)
+	wg.Wait()
+}
+
 func TestFetchWithoutConsumer(t *testing.T) {
 	_, m, w := house(t)
 	f := fetcher(t, w)
