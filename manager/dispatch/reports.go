@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -20,10 +22,10 @@ import (
 // reportLimit bounds how many results one statement commits.
 const reportLimit = 512
 
-// An arrival is a report with the message that brought it.
+// An arrival is a message with the reports it brought.
 type arrival struct {
-	msg    jetstream.Msg
-	result store.Result
+	msg     jetstream.Msg
+	results []store.Result
 }
 
 // commitReports commits results in batches and acknowledges them after the
@@ -43,10 +45,11 @@ func (t *term) commitReports(ctx context.Context) error {
 			return ctx.Err()
 		case first := <-arrivals:
 			batch := []arrival{first}
-			for more := true; more && len(batch) < reportLimit; {
+			for n, more := len(first.results), true; more && n < reportLimit; {
 				select {
 				case a := <-arrivals:
 					batch = append(batch, a)
+					n += len(a.results)
 				default:
 					more = false
 				}
@@ -106,59 +109,80 @@ func (t *term) readReports(ctx context.Context, arrivals chan<- arrival) error {
 	}
 }
 
-// decode reads a report and derives its scores. A success without the metrics
-// of the objectives is none.
+// decode reads a message's reports.
 func (t *term) decode(ctx context.Context, msg jetstream.Msg) (arrival, error) {
-	a := arrival{msg: msg}
-	r := &a.result.Report
+	var batch wire.Reports
 	// PostgreSQL's JSON cannot hold NUL, which a program may well have printed.
-	data := strings.ReplaceAll(string(msg.Data()), `\u0000`, `\ufffd`)
-	if err := json.Unmarshal([]byte(data), r); err != nil {
+	data := bytes.ReplaceAll(msg.Data(), []byte(`\u0000`), []byte(`\ufffd`))
+	if err := json.Unmarshal(data, &batch); err != nil {
 		return arrival{}, fmt.Errorf("decoding: %w", err)
 	}
-	if sender := bus.Sender(msg.Subject()); r.Worker != sender {
-		return arrival{}, fmt.Errorf("%s reports in the name of %q", sender, r.Worker)
+	a := arrival{msg: msg, results: make([]store.Result, 0, len(batch.Reports))}
+	for _, data := range batch.Reports {
+		r, err := t.judge(ctx, bus.Sender(msg.Subject()), data)
+		if err != nil {
+			return arrival{}, err
+		}
+		a.results = append(a.results, r)
+	}
+	return a, nil
+}
+
+// judge reads a report and derives its scores. A success without the metrics
+// of the objectives is none.
+func (t *term) judge(ctx context.Context, sender string, data []byte) (store.Result, error) {
+	var result store.Result
+	r := &result.Report
+	if err := json.Unmarshal(data, r); err != nil {
+		return store.Result{}, fmt.Errorf("decoding a report: %w", err)
+	}
+	if r.Worker != sender {
+		return store.Result{}, fmt.Errorf("%s reports in the name of %q", sender, r.Worker)
 	}
 	if r.Outcome != experiment.OutcomeSuccess {
-		return a, nil
+		return result, nil
 	}
 	spec, err := t.specs.get(ctx, r.Task)
 	if err != nil {
-		return arrival{}, err
+		return store.Result{}, err
 	}
 	scores, ok := score.Scores(spec.Optimization.Objectives, r.Measurement)
 	if !ok {
 		r.Outcome = experiment.OutcomeNoMetric
 		r.Failure = &experiment.Failure{Phase: "result", Message: "the metric of an objective is missing or not finite"}
-		return a, nil
+		return result, nil
 	}
-	a.result.Scores = scores
-	return a, nil
+	result.Scores = scores
+	return result, nil
 }
 
 func (t *term) commit(ctx context.Context, batch []arrival) error {
 	began := time.Now()
-	committed, err := t.commitOnce(ctx, batch)
+	var results []store.Result
+	for _, a := range batch {
+		results = append(results, a.results...)
+	}
+	committed, err := t.commitOnce(ctx, results)
 	if err != nil {
 		return err
 	}
 	t.Metrics.resultSeconds.Observe(time.Since(began).Seconds())
-	t.Metrics.resultBatch.Observe(float64(len(batch)))
-	t.Metrics.stale.Add(float64(len(batch) - len(committed)))
-
-	scores := make(map[wire.Attempted][]float64, len(batch))
-	confirms := map[string]*wire.Confirm{}
+	t.Metrics.resultBatch.Observe(float64(len(results)))
+	t.Metrics.stale.Add(float64(len(results) - len(committed)))
 	for _, a := range batch {
-		key := wire.Attempted{Experiment: a.result.Experiment, Epoch: a.result.Epoch}
-		scores[wire.Attempted{Experiment: key.Experiment}] = a.result.Scores
-		t.fleet.ended(key.Experiment, key.Epoch)
-		if confirms[a.result.Worker] == nil {
-			confirms[a.result.Worker] = &wire.Confirm{}
-		}
-		confirms[a.result.Worker].Reports = append(confirms[a.result.Worker].Reports, key)
 		if err := a.msg.Ack(); err != nil {
 			t.Log.Debug().Err(err).Msg("acknowledgement lost, the repeat is harmless")
 		}
+	}
+	scores := make(map[uuid.UUID][]float64, len(results))
+	confirms := map[string]*wire.Confirm{}
+	for _, r := range results {
+		scores[r.Experiment] = r.Scores
+		t.fleet.ended(r.Experiment, r.Epoch)
+		if confirms[r.Worker] == nil {
+			confirms[r.Worker] = &wire.Confirm{}
+		}
+		confirms[r.Worker].Reports = append(confirms[r.Worker].Reports, wire.Attempted{Experiment: r.Experiment, Epoch: r.Epoch})
 	}
 	for worker, c := range confirms {
 		t.control(worker, wire.Control{Confirm: c})
@@ -168,7 +192,7 @@ func (t *term) commit(ctx context.Context, batch []arrival) error {
 }
 
 // tell hands what was committed to the planner and to whoever watches.
-func (t *term) tell(committed []store.Committed, scores map[wire.Attempted][]float64) {
+func (t *term) tell(committed []store.Committed, scores map[uuid.UUID][]float64) {
 	var ended []finished
 	var again []requeued
 	for _, c := range committed {
@@ -177,7 +201,7 @@ func (t *term) tell(committed []store.Committed, scores map[wire.Attempted][]flo
 			continue
 		}
 		t.Metrics.results.WithLabelValues(string(*c.Outcome)).Inc()
-		ended = append(ended, finished{c, scores[wire.Attempted{Experiment: c.Experiment}]})
+		ended = append(ended, finished{c, scores[c.Experiment]})
 		t.news.add(c.Task, c.Number)
 	}
 	if len(ended) > 0 {
@@ -191,11 +215,7 @@ func (t *term) tell(committed []store.Committed, scores map[wire.Attempted][]flo
 // commitOnce commits a batch. If the database refuses it for its content, the
 // reports are tried one by one, and the one that is refused alone is committed
 // without its content: an experiment must not hang on what a program printed.
-func (t *term) commitOnce(ctx context.Context, batch []arrival) ([]store.Committed, error) {
-	results := make([]store.Result, len(batch))
-	for i, a := range batch {
-		results[i] = a.result
-	}
+func (t *term) commitOnce(ctx context.Context, results []store.Result) ([]store.Committed, error) {
 	committed, err := t.Store.CommitResults(ctx, results, t.MaxInfra)
 	if !refusedForContent(err) {
 		return committed, err

@@ -162,6 +162,13 @@ type Report struct {
 	Timings map[string]time.Duration `json:"timings_ns,omitempty"`
 }
 
+// Reports carries results that became ready together. Each is a Report, as it
+// was encoded for the spool.
+type Reports struct {
+	Version int               `json:"v"`
+	Reports []json.RawMessage `json:"reports"`
+}
+
 // A Confirm tells a worker that its reports are committed; it may drop them.
 type Confirm struct {
 	Reports []Attempted `json:"reports"`

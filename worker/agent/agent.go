@@ -59,8 +59,11 @@ type Agent struct {
 
 	wake  chan struct{} // there may be work
 	poke  chan struct{} // beat now
-	left  chan struct{} // everything is handed in; closed once
 	slots chan struct{} // staging permits
+	// outbox holds reports on their way out.
+	outbox chan *report
+	// batch is how many offers to fetch next, by queue; the work loop's alone.
+	batch map[string]int
 
 	mu       sync.Mutex
 	attempts map[uuid.UUID]*attempt
@@ -90,8 +93,9 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{
 		Config: c, session: uuid.New(), spool: kept,
-		wake: make(chan struct{}, 1), poke: make(chan struct{}, 1), left: make(chan struct{}),
-		slots:    make(chan struct{}, c.Staging),
+		wake: make(chan struct{}, 1), poke: make(chan struct{}, 1),
+		slots:  make(chan struct{}, c.Staging),
+		outbox: make(chan *report, outboxSize), batch: map[string]int{},
 		attempts: map[uuid.UUID]*attempt{}, reports: map[string]*report{},
 		lease: 30 * time.Second, every: time.Second,
 	}
@@ -134,6 +138,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { return a.beat(inner) })
 	group.Go(func() error { return a.work(inner) })
 	group.Go(func() error { return a.resend(inner) })
+	sender := make(chan struct{})
+	go func() {
+		defer close(sender)
+		a.sendReports()
+	}()
 	group.Go(func() error { return a.fence(inner) })
 	err = group.Wait()
 
@@ -141,6 +150,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.stopAll(errHandedBack)
 	a.running.Wait()
 	a.farewell()
+	close(a.outbox)
+	<-sender
 	for _, sub := range subs {
 		_ = sub.Unsubscribe() // the connection may be gone, and closes next anyway
 	}

@@ -89,16 +89,12 @@ func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
 	}
 	a.faultPoint("before-report")
 	a.report(at, r)
-	a.lookAround()
 }
 
 // perform stages and runs an attempt. It returns the place that holds the
 // devices in the end, which the caller frees: only then are they given up.
 func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Result, place) {
 	dir := a.dirOf(at)
-	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil {
-		return infra("staging", fmt.Errorf("making the attempt's folder: %w", err)), p
-	}
 	logs := a.followLogs(at, filepath.Join(dir, "logs"))
 	defer logs.close()
 	if p.lease != nil {

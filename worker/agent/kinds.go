@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -9,8 +11,9 @@ import (
 	"github.com/fleetune/fleetune/worker/command"
 )
 
-// A Kind runs experiments of one kind. Stage does what needs no devices;
-// a non-nil result ends the attempt there.
+// A Kind runs experiments of one kind. Stage does what needs no devices, in
+// the job's folder, which it makes if it needs one; a non-nil result ends the
+// attempt there.
 type Kind interface {
 	Stage(ctx context.Context, j command.Job) (Staged, *command.Result)
 }
@@ -25,8 +28,14 @@ type Staged interface {
 // Command runs command experiments.
 type Command struct{ *command.Runner }
 
-// Stage renders and builds.
+// Stage makes the attempt's folder, renders and builds. The folder's name is
+// the attempt's tag: it stands on disk before any process of the attempt, so
+// that a worker that comes after a crash knows what to sweep.
 func (c Command) Stage(ctx context.Context, j command.Job) (Staged, *command.Result) {
+	if err := os.MkdirAll(j.Dir, 0o700); err != nil {
+		result := infra("staging", fmt.Errorf("making the attempt's folder: %w", err))
+		return nil, &result
+	}
 	staged, result := c.Runner.Stage(ctx, j)
 	if result != nil {
 		return nil, result

@@ -54,7 +54,12 @@ func (f *follower) file(stream string) string {
 	}
 	path := filepath.Join(f.dir, strings.ReplaceAll(stream, " ", "."))
 	f.files = append(f.files, &followed{stream: stream, path: path})
-	f.once.Do(func() { go f.follow() })
+	f.once.Do(func() {
+		// Without the folder the program's output has nowhere to go, which the
+		// program's start then says.
+		_ = os.MkdirAll(f.dir, 0o700)
+		go f.follow()
+	})
 	return path
 }
 

@@ -14,6 +14,14 @@ import (
 // sent again; repeats are harmless.
 const resendAfter = 3 * time.Second
 
+const (
+	// outboxSize is how many reports may be on their way out.
+	outboxSize = 1024
+	// sendSize bounds what one message carries, in bytes: below the bus's
+	// largest message even if the last report added is large.
+	sendSize = 256 << 10
+)
+
 // A report is a result that the manager has not confirmed yet.
 type report struct {
 	wire.Attempted
@@ -90,16 +98,39 @@ func (a *Agent) allSafeLocked() bool {
 	return true
 }
 
-// send publishes a report; JetStream keeps it until the manager has it.
+// send puts a report on its way. A full outbox means that the bus is slow;
+// resend tries again.
 func (a *Agent) send(entry *report) {
 	a.mu.Lock()
 	entry.sentAt = time.Now()
 	a.mu.Unlock()
-	if !a.Bus.Connected() {
-		return // resend tries again
+	select {
+	case a.outbox <- entry:
+	default:
 	}
-	if _, err := a.Bus.JetStream().PublishAsync(wire.ReportSubject(a.Node.Worker), entry.data, jetstream.WithStallWait(time.Second)); err != nil {
-		a.Log.Debug().Err(err).Msg("report not sent, trying again")
+}
+
+// sendReports publishes what the outbox holds, all that is there in one
+// message; JetStream keeps it until the manager has committed it. It ends when
+// the outbox is closed.
+func (a *Agent) sendReports() {
+	for first := range a.outbox {
+		batch := wire.Reports{Version: wire.Version, Reports: []json.RawMessage{first.data}}
+		for size := len(first.data); size < sendSize && len(a.outbox) > 0; {
+			next := <-a.outbox
+			batch.Reports = append(batch.Reports, next.data)
+			size += len(next.data)
+		}
+		if !a.Bus.Connected() {
+			continue // resend tries again
+		}
+		data, err := json.Marshal(batch)
+		if err == nil {
+			_, err = a.Bus.JetStream().PublishAsync(wire.ReportSubject(a.Node.Worker), data, jetstream.WithStallWait(time.Second))
+		}
+		if err != nil {
+			a.Log.Debug().Err(err).Msg("reports not sent, trying again")
+		}
 	}
 }
 

@@ -58,10 +58,14 @@ func (a *Agent) fetchRound(ctx context.Context) (found bool) {
 		if len(places) == 0 {
 			continue
 		}
-		messages, err := a.fetcher.Fetch(ctx, wire.ConsumerName(q.Name, q.Priority), len(places), 0)
+		key := wire.ConsumerName(q.Name, q.Priority)
+		messages, err := a.fetcher.Fetch(ctx, key, len(places), 0)
 		if err != nil {
 			a.Log.Debug().Err(err).Str("queue", q.Name).Msg("fetching offers")
 		}
+		// Where there was plenty there may be more; leasing every free device
+		// for a queue that has one offer would be wasted.
+		a.batch[key] = max(2*len(messages), 4)
 		if len(messages) > 0 {
 			found = true
 			a.running.Go(func() { a.claim(ctx, messages, places) })
@@ -74,16 +78,16 @@ func (a *Agent) fetchRound(ctx context.Context) (found bool) {
 
 // A place is room for one attempt: its devices, or a permit to stage.
 type place struct {
-	lease *device.Lease
-	slots chan struct{}
+	lease  *device.Lease
+	permit func() // gives the permit back
 }
 
 func (p place) release() {
 	if p.lease != nil {
-		p.lease.Release()
+		p.lease.Release() // the semaphore tells that they are free
 	}
-	if p.slots != nil {
-		<-p.slots
+	if p.permit != nil {
+		p.permit()
 	}
 }
 
@@ -98,7 +102,7 @@ func release(places []place) {
 func (a *Agent) places(q wire.Queue) []place {
 	var places []place
 	if !q.Staged {
-		for _, lease := range a.Semaphore.TryAcquire(q.Requirements, len(a.Semaphore.Devices())) {
+		for _, lease := range a.Semaphore.TryAcquire(q.Requirements, max(a.batch[wire.ConsumerName(q.Name, q.Priority)], 4)) {
 			places = append(places, place{lease: lease})
 		}
 		return places
@@ -106,11 +110,16 @@ func (a *Agent) places(q wire.Queue) []place {
 	for {
 		select {
 		case a.slots <- struct{}{}:
-			places = append(places, place{slots: a.slots})
+			places = append(places, place{permit: a.leaveStaging})
 		default:
 			return places
 		}
 	}
+}
+
+func (a *Agent) leaveStaging() {
+	<-a.slots
+	a.lookAround()
 }
 
 // claim asks the manager for the experiments whose offers were fetched and

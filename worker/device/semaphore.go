@@ -330,11 +330,9 @@ func (s *Semaphore) take(need node.Requirements, reserved map[*slot]bool) *Lease
 	if need.Devices < s.hold {
 		return nil
 	}
-	left := 0
-	for _, sl := range s.slots {
-		if sl.available(need) && !reserved[sl] {
-			left++
-		}
+	left := 1 // enough to try, where one device is enough
+	if need.Devices > 1 {
+		left = s.count(need, reserved)
 	}
 	var got []*slot
 	for _, sl := range s.slots {
@@ -344,7 +342,9 @@ func (s *Semaphore) take(need node.Requirements, reserved map[*slot]bool) *Lease
 		if !sl.available(need) || reserved[sl] {
 			continue
 		}
-		left--
+		if need.Devices > 1 {
+			left--
+		}
 		if s.lock(sl) {
 			got = append(got, sl)
 		}
@@ -366,4 +366,15 @@ func (s *Semaphore) wakeKeeper() {
 	case s.work <- struct{}{}:
 	default:
 	}
+}
+
+// count is how many devices are free for a need.
+func (s *Semaphore) count(need node.Requirements, reserved map[*slot]bool) int {
+	n := 0
+	for _, sl := range s.slots {
+		if sl.available(need) && !reserved[sl] {
+			n++
+		}
+	}
+	return n
 }
