@@ -80,15 +80,23 @@ func Write(w io.Writer, f Format, t Table) error {
 	return fmt.Errorf("%w %q", ErrFormat, f)
 }
 
-func writeJSONL(w io.Writer, t Table) error {
+// Line writes a document as one line of JSON.
+func Line(w io.Writer, document any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		return fmt.Errorf("writing a line: %w", err)
+	}
+	return nil
+}
+
+func writeJSONL(w io.Writer, t Table) error {
 	for e, err := range t.Rows {
 		if err != nil {
 			return err
 		}
-		if err := encoder.Encode(e); err != nil {
-			return fmt.Errorf("writing experiment %d: %w", e.Number, err)
+		if err := Line(w, e); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -52,7 +52,10 @@ type server struct {
 // Main runs a binary's tests and takes the server down after them. Call it in
 // TestMain. With leak options (at least goleak.IgnoreCurrent()) it also checks
 // that no goroutine is left.
-func Main(m *testing.M, leaks ...goleak.Option) {
+func Main(m *testing.M, leaks ...goleak.Option) { os.Exit(Run(m, leaks...)) }
+
+// Run is Main for a TestMain that has more to do: it returns the exit code.
+func Run(m interface{ Run() int }, leaks ...goleak.Option) int {
 	code := m.Run()
 	if err := shared.close(); err != nil {
 		fmt.Fprintln(os.Stderr, "pgtest:", err)
@@ -64,7 +67,7 @@ func Main(m *testing.M, leaks ...goleak.Option) {
 			code = 1
 		}
 	}
-	os.Exit(code)
+	return code
 }
 
 // URL makes a migrated database for a test and returns its URL. The database

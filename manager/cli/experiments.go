@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/manager/client"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) experimentsCommand() *cobra.Command {
+	var l client.Listing
+	var confirmations bool
+	cmd := &cobra.Command{Use: "experiments TASK [NUMBER]", Short: "List a task's experiments, or show one with its attempts",
+		Args: between(1, 2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
+		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			if len(args) == 2 {
+				return a.oneExperiment(ctx, c, args[0], args[1])
+			}
+			if confirmations {
+				l.Purpose = "all"
+			}
+			return a.listExperiments(ctx, c, args[0], l)
+		})}
+	flags := cmd.Flags()
+	flags.StringVar(&l.Status, "status", "", "only these: queued, running, success, failed or cancelled")
+	flags.StringVar(&l.Outcome, "outcome", "", "only those that ended like this, such as out_of_memory")
+	flags.BoolVar(&confirmations, "confirmations", false, "list confirmations too")
+	flags.IntVar(&l.Limit, "limit", 0, "how many at most; 0 means all")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) listExperiments(ctx context.Context, c *client.Client, ref string, l client.Listing) error {
+	list, err := pages(l.Limit, func(after string, n int) (v1.Page[v1.Experiment], error) {
+		l.After, l.Limit = after, n
+		return c.Experiments(ctx, ref, l)
+	})
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(list)
+	}
+	d, err := c.Task(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return a.printExperiments(d, list)
+}
+
+func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
+	if len(list) == 0 {
+		return a.printf("no experiments; fleetune why %s tells what the task waits for\n", terminal.Clean(d.Name))
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: "STATUS", Styled: true}, {Title: "OUTCOME"},
+		{Title: strings.ToUpper(metric(d)), Right: true, Least: 8}, {Title: "PARAMETERS", Least: 12}, {Title: "WORKER", Least: 6},
+		{Title: "TOOK", Right: true}, {Title: "ERROR", Least: 12}}}
+	for _, e := range list {
+		value, took, trouble := "", "", ""
+		if e.Score != nil {
+			value = score(d, *e.Score, e.Metrics)
+		}
+		if e.StartedAt != nil && e.FinishedAt != nil {
+			took = terminal.Duration(e.FinishedAt.Sub(*e.StartedAt))
+		} else if e.StartedAt != nil {
+			took = terminal.Duration(max(a.Now().Sub(*e.StartedAt), 0))
+		}
+		if e.Error != nil {
+			trouble = e.Error.Phase + ": " + e.Error.Message
+		}
+		t.Add(mark(d, e), string(e.Status), e.Outcome, value, terminal.Point(e.Parameters, nil), e.Worker, took, trouble)
+	}
+	return t.Print(a.Out)
+}
+
+// mark is an experiment's number with what is special about it: * the best,
+// b the baseline, c a confirmation.
+func mark(d v1.Task, e v1.Experiment) string {
+	sign := ""
+	switch {
+	case d.Best != nil && d.Best.Number == e.Number:
+		sign = "*"
+	case e.Purpose == "confirm":
+		sign = "c"
+	case d.Baseline != nil && d.Baseline.Number == e.Number:
+		sign = "b"
+	}
+	return sign + strconv.Itoa(e.Number)
+}
+
+// number reads an experiment's number.
+func number(text string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimPrefix(text, "#"))
+	if err != nil || n < 1 {
+		return 0, usage(fmt.Errorf("%q is no number of an experiment: they count from 1", text))
+	}
+	return n, nil
+}
+
+func (a *app) oneExperiment(ctx context.Context, c *client.Client, ref, text string) error {
+	n, err := number(text)
+	if err != nil {
+		return err
+	}
+	e, err := c.Experiment(ctx, ref, n)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(e)
+	}
+	return a.printExperiment(ref, e)
+}
+
+func (a *app) printExperiment(ref string, e v1.Detailed) error {
+	f := &fields{app: a}
+	f.add("experiment", "#%d of %s (%s)", e.Number, ref, e.Purpose)
+	f.addStyled(terminal.StatusStyle(string(e.Status)), "status", "%s %s", e.Status, e.Outcome)
+	f.add("parameters", "%s", terminal.Point(e.Parameters, nil))
+	for _, name := range sortedNames(e.Metrics) {
+		m := e.Metrics[name]
+		f.add("metric", "%s %s %s (spread %s, %d samples)", name, terminal.Number(m.Median), m.Unit, terminal.Number(m.Spread), m.Count)
+	}
+	a.addError(f, e.Error)
+	for _, at := range e.History {
+		accepted := ""
+		if at.Accepted {
+			accepted = ", accepted"
+		}
+		took := ""
+		if at.StartedAt != nil {
+			took = " after " + terminal.Duration(at.FinishedAt.Sub(*at.StartedAt))
+		}
+		f.add("attempt", "%d on %s (%s): %s%s%s", at.Attempt, at.Worker, strings.Join(at.Devices, " "), at.Outcome, took, accepted)
+	}
+	return f.err
+}
+
+func (a *app) addError(f *fields, e *v1.Error) {
+	if e == nil {
+		return
+	}
+	f.addStyled(terminal.Red, "error", "%s: %s", e.Phase, e.Message)
+	f.add("hint", "%s", e.Hint)
+	if e.ExitCode != nil {
+		f.add("exit code", "%d %s", *e.ExitCode, e.Signal)
+	}
+	f.add("time-out", "%s", e.Timeout)
+	for line := range strings.Lines(e.LogTail) {
+		f.addStyled(terminal.Dim, "output", "%s", strings.TrimRight(line, "\n"))
+	}
+}

@@ -1,0 +1,270 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/manager/client"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) tasksCommand() *cobra.Command {
+	var status string
+	var limit int
+	cmd := &cobra.Command{Use: "tasks", Short: "List tasks, newest first", Args: cobra.NoArgs,
+		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
+			list, err := pages(limit, func(after string, n int) (v1.Page[v1.Task], error) {
+				return c.Tasks(ctx, client.Listing{Status: status, After: after, Limit: n})
+			})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(list)
+			}
+			return a.printTasks(list)
+		})}
+	cmd.Flags().StringVar(&status, "status", "", "only these: waiting, running, paused, completed, failed or cancelled")
+	cmd.Flags().IntVar(&limit, "limit", 50, "how many at most; 0 means all")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// pageSize is how many documents are asked for at once.
+const pageSize = 500
+
+// pages reads a listing page by page, up to limit documents; 0 means all.
+func pages[T any](limit int, read func(after string, n int) (v1.Page[T], error)) ([]T, error) {
+	list := []T{}
+	for after := ""; ; {
+		n := pageSize
+		if limit > 0 {
+			n = min(n, limit-len(list))
+		}
+		page, err := read(after, n)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, page.Items...)
+		if after = page.Next; after == "" || limit > 0 && len(list) >= limit {
+			return list, nil
+		}
+	}
+}
+
+func (a *app) printTasks(list []v1.Task) error {
+	if len(list) == 0 {
+		return a.printf("no tasks; hand one in with fleetune submit FILE\n")
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "NAME", Least: 8}, {Title: "STATUS", Styled: true}, {Title: "DONE", Right: true},
+		{Title: "FAILED", Right: true}, {Title: "BEST", Right: true, Least: 8}, {Title: "SPEED-UP", Right: true}, {Title: "PRIORITY"}, {Title: "CREATED"}}}
+	for _, d := range list {
+		best, speedup := "", ""
+		if d.Best != nil {
+			best, speedup = score(d, d.Best.Score, d.Best.Metrics), times(d.Best.Speedup)
+		}
+		t.Add(d.Name, d.Status, fmt.Sprintf("%d/%d", d.Experiments.Finished(), d.Experiments.Planned), count(d.Experiments.Failed),
+			best, speedup, string(d.Priority), terminal.Ago(&d.CreatedAt, a.Now()))
+	}
+	return t.Print(a.Out)
+}
+
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// score writes a score with its metric's unit.
+func score(d v1.Task, value float64, metrics map[string]v1.Metric) string {
+	text := terminal.Number(value)
+	if m, ok := metrics[metric(d)]; ok && m.Unit != "" {
+		text += " " + m.Unit
+	}
+	return text
+}
+
+// metric is the name of the first objective's metric.
+func metric(d v1.Task) string {
+	if len(d.Objectives) == 0 {
+		return "score"
+	}
+	return d.Objectives[0].Metric
+}
+
+// times writes a speed-up: "3.02×".
+func times(s *v1.Speedup) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.2f×", s.Ratio)
+}
+
+// comparison writes a speed-up with what is known of its certainty.
+func comparison(s *v1.Speedup) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Low == nil || s.High == nil:
+		return times(s) + " the baseline's speed, not confirmed yet"
+	case !s.Significant:
+		return fmt.Sprintf("%s the baseline's speed: no significant difference (%s %.2f–%.2f)", times(s), confidence(s), *s.Low, *s.High)
+	default:
+		return fmt.Sprintf("%s the baseline's speed (%s %.2f–%.2f)", times(s), confidence(s), *s.Low, *s.High)
+	}
+}
+
+func confidence(s *v1.Speedup) string {
+	if s.Confidence == nil {
+		return "interval"
+	}
+	return fmt.Sprintf("%.4g %% confidence", *s.Confidence*100)
+}
+
+func (a *app) showCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "show TASK", Short: "Show how a task stands", Args: exactly(1, "a task's name or id"),
+		ValidArgsFunction: a.completeTasks(false),
+		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			d, err := c.Task(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(d)
+			}
+			return a.printTask(d)
+		})}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// fields prints name and value, line by line, aligned and cut to the screen.
+type fields struct {
+	app *app
+	err error
+}
+
+func (f *fields) add(name, format string, args ...any) {
+	f.addStyled(terminal.Plain, name, format, args...)
+}
+
+func (f *fields) addStyled(style terminal.Style, name, format string, args ...any) {
+	value := terminal.Clean(fmt.Sprintf(format, args...))
+	if value == "" || f.err != nil {
+		return
+	}
+	const label = 13
+	if width := f.app.Out.Width; width > 0 {
+		value = terminal.Cut(value, max(width-label, 10))
+	}
+	_, f.err = fmt.Fprintf(f.app.Out, "%-*s%s\n", label, name, f.app.Out.Paint(style, value))
+}
+
+func (a *app) printTask(d v1.Task) error {
+	f := &fields{app: a}
+	status := d.Status
+	if d.Cause != "" {
+		status += ": " + d.Cause
+	}
+	f.add("task", "%s", d.Name)
+	f.addStyled(terminal.StatusStyle(d.Status), "status", "%s", status)
+	f.add("description", "%s", d.Description)
+	f.add("objective", "%s", objectives(d))
+	f.add("strategy", "%s", d.Strategy)
+	f.add("priority", "%s", string(d.Priority))
+	f.add("depends on", "%s", strings.Join(d.DependsOn, ", "))
+	f.add("experiments", "%s", counts(d.Experiments))
+	f.add("created", "%s", terminal.Ago(&d.CreatedAt, a.Now()))
+	f.add("started", "%s", terminal.Ago(d.StartedAt, a.Now()))
+	if d.FinishedAt != nil {
+		f.add("finished", "%s%s", terminal.Ago(d.FinishedAt, a.Now()), took(d))
+	} else if d.DeadlineAt != nil {
+		f.add("deadline", "in %s", terminal.Duration(max(d.DeadlineAt.Sub(a.Now()), 0)))
+	}
+	if b := d.Baseline; b != nil {
+		value := "not measured yet"
+		if b.Score != nil {
+			value = metric(d) + " " + score(d, *b.Score, b.Metrics)
+		}
+		f.add("baseline", "#%d  %s  %s", b.Number, value, terminal.Point(b.Parameters, nil))
+	}
+	if b := d.Best; b != nil {
+		f.addStyled(terminal.Green, "best", "#%d  %s %s  %s", b.Number, metric(d), score(d, b.Score, b.Metrics), terminal.Point(b.Parameters, nil))
+		f.add("speed-up", "%s", comparison(b.Speedup))
+	}
+	return f.err
+}
+
+func took(d v1.Task) string {
+	if d.StartedAt == nil || d.FinishedAt == nil {
+		return ""
+	}
+	return ", took " + terminal.Duration(d.FinishedAt.Sub(*d.StartedAt).Round(time.Millisecond))
+}
+
+func objectives(d v1.Task) string {
+	var list []string
+	for _, o := range d.Objectives {
+		list = append(list, string(o.Direction)+" "+o.Metric)
+	}
+	return strings.Join(list, ", then ")
+}
+
+// counts writes the counts that are not zero.
+func counts(c v1.Counts) string {
+	text := fmt.Sprintf("%d of %d finished", c.Finished(), c.Planned)
+	for _, part := range []struct {
+		n    int
+		name string
+	}{{c.Running, "running"}, {c.Queued, "queued"}, {c.Success, "success"}, {c.Failed, "failed"}, {c.Cancelled, "cancelled"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(" · %d %s", part.n, part.name)
+		}
+	}
+	if c.Confirmations > 0 {
+		text += fmt.Sprintf(" · %d of %d confirmations", c.Confirmed, c.Confirmations)
+	}
+	return text
+}
+
+func (a *app) bestCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "best TASK", Short: "Show a task's best configuration", Args: exactly(1, "a task's name or id"),
+		ValidArgsFunction: a.completeTasks(false),
+		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			best, err := c.Best(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(best)
+			}
+			d, err := c.Task(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.printBest(d, best)
+		})}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) printBest(d v1.Task, best v1.Best) error {
+	f := &fields{app: a}
+	f.add("experiment", "#%d of %s (%s)", best.Number, d.Name, d.Status)
+	f.addStyled(terminal.Green, "score", "%s %s", metric(d), score(d, best.Score, best.Metrics))
+	f.add("speed-up", "%s", comparison(best.Speedup))
+	for _, name := range slices.Sorted(maps.Keys(best.Parameters)) {
+		f.add("parameter", "%s = %s", name, terminal.Value(best.Parameters[name]))
+	}
+	if d.Status == "completed" {
+		f.add("to use it", "fleetune apply %s", d.Name)
+	}
+	return f.err
+}

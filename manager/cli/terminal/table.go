@@ -1,0 +1,130 @@
+package terminal
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Column of a table.
+type Column struct {
+	Title string
+	// Right aligns numbers.
+	Right bool
+	// Least is what the column keeps when the table must shrink; 0 means its
+	// title's width.
+	Least int
+	// Styled columns take the style of their text as a status.
+	Styled bool
+}
+
+// A Table lines cells up. Cells are cleaned.
+type Table struct {
+	Columns []Column
+	rows    [][]string
+}
+
+// Add adds a row of one cell per column.
+func (t *Table) Add(cells ...string) {
+	row := make([]string, len(t.Columns))
+	for i := range row {
+		if i < len(cells) {
+			row[i] = Clean(cells[i])
+		}
+	}
+	t.rows = append(t.rows, row)
+}
+
+// gap is the number of columns between two cells.
+const gap = 2
+
+// Print writes the table. Where it is wider than the screen, the widest
+// columns are cut first, down to their least; then the line is cut.
+func (t *Table) Print(s Screen) error {
+	widths := t.widths()
+	if s.Width > 0 {
+		t.shrink(widths, s.Width)
+	}
+	head := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		head[i] = c.Title
+	}
+	if err := t.line(s, widths, head, true); err != nil {
+		return err
+	}
+	for _, row := range t.rows {
+		if err := t.line(s, widths, row, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) widths() []int {
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		widths[i] = Width(c.Title)
+		for _, row := range t.rows {
+			widths[i] = max(widths[i], Width(row[i]))
+		}
+	}
+	return widths
+}
+
+func (t *Table) shrink(widths []int, screen int) {
+	total := gap * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	for total > screen {
+		widest := -1
+		for i, c := range t.Columns {
+			least := c.Least
+			if least == 0 {
+				least = Width(c.Title)
+			}
+			if widths[i] > least && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+		total--
+	}
+}
+
+func (t *Table) line(s Screen, widths []int, row []string, head bool) error {
+	var b strings.Builder
+	used := 0
+	for i, c := range t.Columns {
+		if i > 0 {
+			b.WriteString(strings.Repeat(" ", gap))
+			used += gap
+		}
+		room := widths[i]
+		if s.Width > 0 {
+			room = min(room, s.Width-used)
+		}
+		if room <= 0 {
+			break
+		}
+		text := Cut(row[i], room)
+		blank := strings.Repeat(" ", max(room-Width(text), 0))
+		used += room
+		style := Plain
+		switch {
+		case head:
+			style = Bold
+		case c.Styled:
+			style = StatusStyle(row[i])
+		}
+		if c.Right {
+			b.WriteString(blank + s.Paint(style, text))
+		} else {
+			b.WriteString(s.Paint(style, text) + blank)
+		}
+	}
+	_, err := fmt.Fprintln(s, strings.TrimRight(b.String(), " "))
+	return err
+}

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/manager/client"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) workersCommand() *cobra.Command {
+	var devices bool
+	cmd := &cobra.Command{Use: "workers", Short: "List workers and what they run", Args: cobra.NoArgs,
+		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
+			list, err := c.Workers(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(list)
+			}
+			if devices {
+				return a.printDevices(list)
+			}
+			return a.printWorkers(list)
+		})}
+	cmd.Flags().BoolVar(&devices, "devices", false, "list their devices")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) printWorkers(list []v1.Worker) error {
+	if len(list) == 0 {
+		return a.printf("no worker has joined; fleetune up runs one on this machine, fleetune-worker --join on another\n")
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "NAME", Least: 8}, {Title: "STATUS", Styled: true}, {Title: "POOL"},
+		{Title: "DEVICES", Right: true}, {Title: "MODEL", Least: 10}, {Title: "RUNNING", Least: 10}, {Title: "SEEN"}, {Title: "TROUBLE", Least: 7}}}
+	for _, w := range list {
+		busy := 0
+		models := map[string]int{}
+		for _, d := range w.Devices {
+			models[d.Model]++
+			if d.Busy {
+				busy++
+			}
+		}
+		var kinds, running []string
+		for _, m := range sortedNames(models) {
+			kinds = append(kinds, fmt.Sprintf("%d × %s", models[m], m))
+		}
+		for _, h := range w.Running {
+			running = append(running, fmt.Sprintf("%s #%d", h.Task, h.Number))
+		}
+		trouble := w.Trouble
+		if trouble == "" && w.Drain {
+			trouble = "asked to leave"
+		}
+		t.Add(w.Name, w.Status, w.Pool, fmt.Sprintf("%d/%d", busy, len(w.Devices)), strings.Join(kinds, ", "),
+			strings.Join(running, ", "), terminal.Ago(&w.LastBeatAt, a.Now()), trouble)
+	}
+	return t.Print(a.Out)
+}
+
+func (a *app) printDevices(list []v1.Worker) error {
+	t := terminal.Table{Columns: []terminal.Column{{Title: "WORKER", Least: 8}, {Title: "DEVICE", Least: 8}, {Title: "VENDOR"},
+		{Title: "MODEL", Least: 10}, {Title: "MEMORY", Right: true}, {Title: "HEALTH", Styled: true}, {Title: "USE"}, {Title: "REASON", Least: 8}}}
+	for _, w := range list {
+		for _, d := range w.Devices {
+			use, memory := "free", ""
+			if d.Busy {
+				use = "busy"
+			}
+			if d.Memory > 0 {
+				memory = fmt.Sprintf("%.1f GiB", float64(d.Memory)/(1<<30))
+			}
+			t.Add(w.Name, d.ID, d.Vendor, d.Model, memory, string(d.Health), use, d.Reason)
+		}
+	}
+	return t.Print(a.Out)
+}
+
+func (a *app) drainCommand() *cobra.Command {
+	var undo bool
+	cmd := &cobra.Command{Use: "drain WORKER", Short: "Ask a worker to finish what it runs and leave",
+		Args: exactly(1, "a worker's name"), ValidArgsFunction: a.completeWorkers,
+		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			w, err := c.Drain(ctx, args[0], !undo)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(w)
+			}
+			if undo {
+				return a.printf("%s may stay\n", terminal.Clean(w.Name))
+			}
+			return a.printf("%s was asked to finish what it runs (%d) and leave\n", terminal.Clean(w.Name), len(w.Running))
+		})}
+	cmd.Flags().BoolVar(&undo, "undo", false, "take the wish back")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) whyCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "why TASK [NUMBER]", Short: "Say what an experiment waits for, worker by worker",
+		Args: between(1, 2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
+		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			n := 0
+			if len(args) == 2 {
+				var err error
+				if n, err = number(args[1]); err != nil {
+					return err
+				}
+			}
+			w, err := c.Why(ctx, args[0], n)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(w)
+			}
+			return a.printWhy(w)
+		})}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) printWhy(w v1.Why) error {
+	subject := w.Task
+	if w.Number > 0 {
+		subject += fmt.Sprintf(" #%d", w.Number)
+	}
+	if err := a.printf("%s (%s): %s\n", terminal.Clean(subject), w.Status, terminal.Clean(w.Summary)); err != nil {
+		return err
+	}
+	for _, c := range w.Causes {
+		if c.Reason == w.Summary {
+			continue
+		}
+		if err := a.printf("  %s: %s\n", c.Kind, terminal.Clean(c.Reason)); err != nil {
+			return err
+		}
+	}
+	if len(w.Workers) == 0 {
+		return nil
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "WORKER", Least: 8}, {Title: "FAILS"}, {Title: "REASON", Least: 20}}}
+	for _, o := range w.Workers {
+		t.Add(o.Worker, o.Requirement, o.Reason)
+	}
+	return t.Print(a.Out)
+}
