@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/fleetune/fleetune/manager/search/bayesian"
+	"github.com/fleetune/fleetune/manager/search/evolve"
 	"github.com/fleetune/fleetune/manager/search/gp"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/sequence"
@@ -48,8 +50,12 @@ func registry() []entry {
 		{Strategy{"grid_search", "every valid point in the order of the task file", false}, sequence.Grid},
 		{Strategy{"random", "valid points drawn uniformly, without repeats", false}, sequence.Random},
 		{Strategy{"quasi_random", "scrambled Sobol' points carried into the valid set", false}, sequence.Quasi},
+		{Strategy{"bayesian", "the default: a Gaussian process and a Parzen estimator take turns", true}, prepared(bayesian.New)},
 		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true}, prepared(gp.New)},
 		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true}, prepared(tpe.New)},
+		{Strategy{"genetic", "children of the best points, one objective or several", true}, prepared(evolve.NewGenetic)},
+		{Strategy{"nsga2", "the genetic algorithm for several objectives", true}, prepared(evolve.NewGenetic)},
+		{Strategy{"local_search", "the neighbours of the best points", true}, prepared(evolve.NewLocal)},
 	}
 }
 
@@ -93,6 +99,15 @@ func New(strategy string, p Problem) (Sampler, error) {
 		return nil, fmt.Errorf("no strategy is named %q; did you mean %q?", strategy, nearest)
 	}
 	return nil, fmt.Errorf("no strategy is named %q; there are %v", strategy, names)
+}
+
+// Reason says why a sampler works the way it does for its problem, for those
+// that choose; "" for the others.
+func Reason(s Sampler) string {
+	if r, ok := s.(interface{ Reason() string }); ok {
+		return r.Reason()
+	}
+	return ""
 }
 
 // Count counts the points of a space: how many there are, and how many of them

@@ -4,6 +4,7 @@ package bayesian
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -13,10 +14,16 @@ import (
 	"github.com/fleetune/fleetune/proto/space"
 )
 
-// Sampler implements sampler.Sampler. With one objective it lets two models
-// with different weaknesses take turns: the Gaussian process interpolates from
-// few points, the Parzen estimator finds what good points have in common where
-// the landscape is too rugged to interpolate.
+// Options are the settings of the sampler.
+type Options struct {
+	// Startup is the number of points drawn uniformly before models choose.
+	Startup int `json:"startup"`
+}
+
+// Sampler implements sampler.Sampler. Two models with different weaknesses
+// take turns: the Gaussian process interpolates from few points, the Parzen
+// estimator finds what good points have in common where the landscape is too
+// rugged to interpolate.
 type Sampler struct {
 	process sampler.Sampler
 	parzen  sampler.Sampler
@@ -25,6 +32,19 @@ type Sampler struct {
 
 // New prepares the sampler.
 func New(p sampler.Problem) (*Sampler, error) {
+	options := Options{Startup: 8}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	startup, err := json.Marshal(options.Startup)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the models: %w", err)
+	}
+	set, err := p.Set()
+	if err != nil {
+		return nil, err
+	}
+	p.Points, p.Options = set, map[string]json.RawMessage{"startup": startup}
 	process, err := gp.New(p)
 	if err != nil {
 		return nil, err
@@ -33,8 +53,17 @@ func New(p sampler.Problem) (*Sampler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sampler{process: process, parzen: parzen,
-		reason: "one objective: a Gaussian process and a Parzen estimator take turns"}, nil
+	s := &Sampler{process: process, parzen: parzen}
+	s.reason = fmt.Sprintf("after %d even draws a Gaussian process and a Parzen estimator take turns, ", options.Startup)
+	if process.Enumerates() {
+		s.reason += fmt.Sprintf("the process looking at all %d valid points", set.Len())
+	} else {
+		s.reason += "the process looking at a sample of the valid points and at the neighbours of the best"
+	}
+	if len(p.Objectives) > 1 {
+		s.reason += fmt.Sprintf("; the %d objectives are weighed anew for each point", len(p.Objectives))
+	}
+	return s, nil
 }
 
 // Reason says which models were chosen and why, in one sentence.
@@ -45,11 +74,14 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	flight := append([]space.Point(nil), pending...)
 	var out []space.Point
 	for len(out) < n {
-		turn := s.process
-		if (len(history)+len(flight))%2 == 1 {
+		turn, ask := s.process, 1
+		switch {
+		case len(out) >= modelled:
+			turn, ask = s.parzen, n-len(out)
+		case (len(history)+len(flight))%2 == 1:
 			turn = s.parzen
 		}
-		points, err := turn.Propose(ctx, history, flight, 1)
+		points, err := turn.Propose(ctx, history, flight, ask)
 		if errors.Is(err, sampler.ErrExhausted) {
 			break
 		}
@@ -63,3 +95,7 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	}
 	return out, nil
 }
+
+// modelled is the number of points of one batch that both models choose; the
+// Parzen estimator alone fills larger ones.
+const modelled = 64

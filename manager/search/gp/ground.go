@@ -62,12 +62,12 @@ const (
 )
 
 func (r *round) pool(n int) []valid.Vec {
-	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+1, uint64(len(r.trials)+len(r.flight))))
+	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+1, uint64(r.Count())))
 	seen := map[valid.Key]struct{}{}
 	var out []valid.Vec
 	add := func(v valid.Vec) {
 		k := r.set.Key(v)
-		if _, ok := seen[k]; ok || !r.free(k) || len(out) >= poolMost {
+		if _, ok := seen[k]; ok || !r.Free(k) || len(out) >= poolMost {
 			return
 		}
 		seen[k] = struct{}{}

@@ -50,12 +50,17 @@ type data struct {
 	keys []valid.Key
 	rows [][]float64
 	y    []float64
+	// target is what the process is conditioned on; nil means y.
+	target []float64
 }
 
 func (d *data) pick(indices []int) data {
 	var out data
 	for _, i := range indices {
 		out.keys, out.rows, out.y = append(out.keys, d.keys[i]), append(out.rows, d.rows[i]), append(out.y, d.y[i])
+		if d.target != nil {
+			out.target = append(out.target, d.target[i])
+		}
 	}
 	return out
 }
@@ -104,6 +109,9 @@ func (m *model) train(all data) (data, []float64) {
 		indices = append(indices, i)
 	}
 	used := all.pick(indices)
+	if used.target != nil {
+		return used, standardize(used.target)
+	}
 	return used, standardize(used.y)
 }
 

@@ -15,8 +15,7 @@ import (
 
 // Options are the settings of the sampler.
 type Options struct {
-	// Startup is the number of points drawn before the model chooses; 0 means
-	// a default that grows with the number of parameters.
+	// Startup is the number of points drawn uniformly before the model chooses.
 	Startup int `json:"startup"`
 	// Explore is the share of points drawn at random among those the model
 	// chooses, for optima that nothing points to.
@@ -51,12 +50,12 @@ type Sampler struct {
 
 // New prepares the sampler.
 func New(p sampler.Problem) (*Sampler, error) {
-	s := &Sampler{problem: p, options: Options{Explore: 0}}
+	s := &Sampler{problem: p, options: Options{Startup: 8}}
 	if err := p.Decode(&s.options); err != nil {
 		return nil, err
 	}
-	if s.options.Startup < 0 || s.options.Explore < 0 || s.options.Explore > 1 {
-		return nil, fmt.Errorf("startup must be at least 0 and explore between 0 and 1")
+	if s.options.Startup < 1 || s.options.Explore < 0 || s.options.Explore > 1 {
+		return nil, fmt.Errorf("startup must be at least 1 and explore between 0 and 1")
 	}
 	set, err := p.Set()
 	if err != nil {
@@ -69,34 +68,24 @@ func New(p sampler.Problem) (*Sampler, error) {
 	return s, nil
 }
 
-// startup is the number of points before the model chooses.
-func (s *Sampler) startup() int {
-	if s.options.Startup > 0 {
-		return s.options.Startup
-	}
-	return 10
-}
+// Enumerates says whether every valid point is a candidate.
+func (s *Sampler) Enumerates() bool { return s.set.Exact() && s.set.Len() <= enumerate }
 
 // Propose implements sampler.Sampler.
 func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.past.Read(history)
-	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), flight: s.past.Pending(pending), taken: map[valid.Key]struct{}{}}
-	for _, t := range r.flight {
-		r.taken[t.Key] = struct{}{}
-	}
+	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), Picker: sampler.NewPicker(s.set, s.past, pending, s.problem.Seed)}
 	return r.choose(n)
 }
 
 // round is one proposal in the making.
 type round struct {
 	*Sampler
+	*sampler.Picker
 	ctx    context.Context
 	trials []sampler.Trial
-	flight []sampler.Trial // pending, then what this round has chosen
-	taken  map[valid.Key]struct{}
-	draws  int
 	ready  bool
 	usable bool
 	ground *ground
@@ -114,9 +103,7 @@ func (r *round) choose(n int) ([]space.Point, error) {
 		if !ok {
 			break
 		}
-		key := r.set.Key(v)
-		r.taken[key] = struct{}{}
-		r.flight = append(r.flight, sampler.Trial{Vec: v, Key: key})
+		r.Take(v)
 		out = append(out, r.set.Point(v))
 	}
 	if len(out) == 0 && n > 0 {
@@ -127,50 +114,17 @@ func (r *round) choose(n int) ([]space.Point, error) {
 
 // next chooses one point.
 func (r *round) next(chosen int) (valid.Vec, bool) {
-	count := len(r.trials) + len(r.flight)
-	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed), uint64(count)))
-	if count < r.startup() || chosen >= fantasies || rng.Float64() < r.options.Explore {
-		return r.draw()
+	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed), uint64(r.Count())))
+	if r.Count() < r.options.Startup || chosen >= fantasies || rng.Float64() < r.options.Explore {
+		return r.Draw()
 	}
 	if !r.prepare() {
-		return r.draw()
+		return r.Draw()
 	}
 	if v, ok := r.maximize(); ok {
 		return v, true
 	}
-	return r.draw()
-}
-
-// free says whether a point is neither measured nor in flight.
-func (r *round) free(k valid.Key) bool {
-	if _, ok := r.taken[k]; ok {
-		return false
-	}
-	return !r.past.Seen(k)
-}
-
-// draw takes the next free point of a stream that depends on the seed alone.
-func (r *round) draw() (valid.Vec, bool) {
-	for tries := 0; tries < 1000+20*(len(r.trials)+len(r.flight)); tries++ {
-		r.draws++
-		v, ok := r.set.Sample(rand.New(rand.NewPCG(uint64(r.problem.Seed)^0x5bd1e995, uint64(r.draws))))
-		if !ok {
-			return nil, false
-		}
-		if r.free(r.set.Key(v)) {
-			return v, true
-		}
-	}
-	// Nearly everything is taken: look for what is left in order.
-	if r.set.Continuous() {
-		return nil, false
-	}
-	for v := range r.set.All(nil) {
-		if r.free(r.set.Key(v)) {
-			return v, true
-		}
-	}
-	return nil, false
+	return r.Draw()
 }
 
 // prepare trains the models once a round; false when too little is known.
@@ -185,7 +139,7 @@ func (r *round) prepare() bool {
 	}
 	used, y := r.value.train(values)
 	failures, labels, failing := r.failures()
-	flight := r.flight
+	flight := r.Flight()
 	if len(flight) > fantasies {
 		flight = flight[:fantasies]
 	}
@@ -205,19 +159,73 @@ func (r *round) prepare() bool {
 	return true
 }
 
-// values are the data of the value model.
+// values are the data of the value model: y is what the parameters are fitted
+// to, target what the process is conditioned on. They differ when there are
+// several objectives: y weighs them evenly, target anew for each round.
 func (r *round) values() data {
 	var d data
-	var y []float64
+	var losses [][]float64
 	for _, t := range r.trials {
 		if t.Losses == nil {
 			continue
 		}
 		d.keys, d.rows = append(d.keys, t.Key), append(d.rows, r.encoder.row(t.Vec))
-		y = append(y, t.Losses[0])
+		losses = append(losses, t.Losses)
 	}
-	d.y = warp(y)
+	if len(losses) == 0 {
+		return d
+	}
+	objectives := make([][]float64, len(losses[0]))
+	for k := range objectives {
+		column := make([]float64, len(losses))
+		for i := range losses {
+			column[i] = losses[i][k]
+		}
+		objectives[k] = warp(column)
+	}
+	if len(objectives) == 1 {
+		d.y, d.target = objectives[0], objectives[0]
+		return d
+	}
+	even := slices.Repeat([]float64{1 / float64(len(objectives))}, len(objectives))
+	d.y, d.target = scalarize(objectives, even), scalarize(objectives, r.weights(len(objectives)))
 	return d
+}
+
+// weights draws weights uniformly from the simplex.
+func (r *round) weights(n int) []float64 {
+	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+2, uint64(r.Count())))
+	w, total := make([]float64, n), 0.0
+	for i := range w {
+		w[i] = rng.ExpFloat64()
+		total += w[i]
+	}
+	for i := range w {
+		w[i] /= total
+	}
+	return w
+}
+
+// scalarize is the augmented weighted Chebyshev norm of the objectives, each
+// scaled to the unit interval (Knowles, "ParEGO", 2006).
+func scalarize(objectives [][]float64, weights []float64) []float64 {
+	const augmentation = 0.05
+	out, most := make([]float64, len(objectives[0])), make([]float64, len(objectives[0]))
+	for k, column := range objectives {
+		low, high := slices.Min(column), slices.Max(column)
+		for i, v := range column {
+			z := 0.0
+			if high > low {
+				z = weights[k] * (v - low) / (high - low)
+			}
+			most[i] = max(most[i], z)
+			out[i] += augmentation * z
+		}
+	}
+	for i := range out {
+		out[i] += most[i]
+	}
+	return out
 }
 
 // warp takes logarithms where all values have one sign: times and rates vary
@@ -273,7 +281,7 @@ func (r *round) maximize() (valid.Vec, bool) {
 	r.value.posterior.means(r.y, g.mean)
 	best, at := math.Inf(-1), -1
 	for i := range g.points {
-		if !r.free(g.keys[i]) {
+		if !r.Free(g.keys[i]) {
 			continue
 		}
 		a := logImprovement(r.best, g.mean[i], math.Sqrt(r.value.posterior.variance(i))) + g.works[i]

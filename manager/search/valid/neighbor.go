@@ -100,3 +100,6 @@ func (s *Set) Repair(v Vec, rng *rand.Rand) bool {
 	}
 	return s.space.Violated(coords) == nil
 }
+
+// Draw draws a value of one parameter uniformly.
+func (s *Set) Draw(l int, rng *rand.Rand) float64 { return s.free(l, rng.Float64()) }
