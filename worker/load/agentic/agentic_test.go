@@ -322,6 +322,7 @@ func (g *game) step() bool {
 
 // note checks a send against what has been sent of its tree.
 func (g *game) note(s Send) {
+	require.False(g.t, s.Drained(), "a tree gave its slot back before its last request")
 	if g.sent[s.tree] == nil {
 		g.sent[s.tree] = map[string]int{}
 	}
@@ -475,6 +476,25 @@ func TestGatesAtASnapshot(t *testing.T) {
 			require.Equal(t, 1, m.Counters.TreesDone)
 		})
 	}
+}
+
+func TestAGateCountsBranchesThatHaveNotSpawned(t *testing.T) {
+	g := gate{branches: map[int]*prerequisite{0: {registered: true, expected: 1, completed: 1}, 1: {}}}
+	require.False(t, g.open())
+	g.branches[1].registered = true
+	require.True(t, g.open())
+}
+
+// A background child outlives its root; the lane waits for it.
+func TestATreeKeepsItsLaneUntilItsLastDescendant(t *testing.T) {
+	trees := []*tree.Tree{
+		grow("A", [][]time.Duration{secs(0, 1), secs(0.5, 60)}, tree.Branch{Parent: 0, Spawn: 0, Join: tree.NoJoin, Children: []int{1}}),
+	}
+	w := &stage{service: time.Second}
+	m := replay(t, Config{Trees: trees, Lanes: 1, MaxTrees: 2}, w, 0, false)
+	require.Equal(t, 2, m.Counters.TreesDone)
+	require.Len(t, w.sends, 8)
+	require.Greater(t, w.sends[4].at, time.Minute)
 }
 
 func TestAGateStaysShutUntilItsBranchesSpawn(t *testing.T) {
