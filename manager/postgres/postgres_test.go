@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,14 +298,6 @@ func TestRootInAnUnreachableFolder(t *testing.T) {
 	// Opened later, the folder keeps the account that made the data.
 	require.NoError(t, os.Chmod(closed, 0o755))
 	require.Equal(t, 1, query[int](t, started(t, Options{Dir: dir}), `SELECT 1`))
-}
-
-func TestNothingListens(t *testing.T) {
-	s := started(t, Options{Dir: folder(t)})
-	conn, err := net.Dial("unix", socketPath(s.socket))
-	require.NoError(t, err)
-	require.NoError(t, conn.Close())
-	require.Equal(t, 0, query[int](t, s, `SELECT count(*)::int FROM pg_settings WHERE name = 'listen_addresses' AND setting <> ''`))
 }
 
 func TestBadDataTellsWhy(t *testing.T) {
