@@ -42,6 +42,7 @@ func generateSchema(c comments) ([]byte, error) {
 	schema := reflector(c).Reflect(form.Task{})
 	schema.ID = "https://github.com/fleetune/fleetune/proto/task/schema.json"
 	schema.Title = "Fleetune task"
+	schema.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)

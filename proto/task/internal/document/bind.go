@@ -198,11 +198,16 @@ func (b *Binder) structure(n *Node, path string, dst reflect.Value) {
 		}
 	}
 	for _, e := range n.Entries {
-		if !slices.Contains(keys, e.Key) {
+		extra := path == "" && strings.HasPrefix(e.Key, extraPrefix)
+		if !extra && !slices.Contains(keys, e.Key) {
 			b.unknown(e, path, n, dst.Type())
 		}
 	}
 }
+
+// extraPrefix starts keys of the whole document that are the writer's own: a
+// place for anchors.
+const extraPrefix = "x-"
 
 // field binds one field and, when that went well, checks its bounds.
 func (b *Binder) field(n *Node, path string, f reflect.StructField, dst reflect.Value) {

@@ -169,7 +169,7 @@ func TestHostileTexts(t *testing.T) {
 	}
 	deep := `{"a":` + strings.Repeat("[", 100_000)
 	_, problems := Parse("a.json", []byte(deep))
-	require.Equal(t, errLimit.Error(), problems[0].Message)
+	require.Equal(t, errDepth.Error(), problems[0].Message)
 }
 
 func FuzzParse(f *testing.F) {

@@ -48,8 +48,12 @@ func (p *jsonParser) place(offset int) (line, column int) {
 	return p.line, p.column
 }
 
-// errLimit stops the parser; its text is the message.
-var errLimit = errors.New("the file is too large to be a task")
+// What stops the parser; the text is the message.
+var (
+	errDepth  = fmt.Errorf("lists and mappings nest deeper than %d", MaxDepth)
+	errKeys   = fmt.Errorf("there are more than %d keys, or one has more than %d bytes", maxKeys, maxKeyBytes)
+	errValues = fmt.Errorf("there are more than %d values", MaxValues)
+)
 
 func (p *jsonParser) problem(err error) Problem {
 	offset := int(p.decoder.InputOffset())
@@ -103,7 +107,7 @@ func (p *jsonParser) value(path string, depth int) (*Node, error) {
 		}
 	case json.Delim:
 		if depth == MaxDepth {
-			return nil, errLimit
+			return nil, errDepth
 		}
 		if t == '{' {
 			err = p.object(n, path, depth)
@@ -114,7 +118,7 @@ func (p *jsonParser) value(path string, depth int) (*Node, error) {
 			return nil, err
 		}
 		if !n.count() {
-			return nil, errLimit
+			return nil, errValues
 		}
 	}
 	return n, nil
@@ -130,7 +134,7 @@ func (p *jsonParser) object(n *Node, path string, depth int) error {
 		}
 		key, _ := token.(string) // the decoder takes nothing else here
 		if p.keys++; p.keys > maxKeys || len(key) > maxKeyBytes {
-			return errLimit
+			return errKeys
 		}
 		value, err := p.value(Join(path, key), depth+1)
 		if err != nil {

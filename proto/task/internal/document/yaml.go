@@ -262,6 +262,8 @@ func (y *yamlReader) key(from ast.MapKeyNode, path string) (string, bool) {
 func (y *yamlReader) merge(from ast.Node, path string, depth int) []Entry {
 	n := y.value(from, Join(path, "<<"), depth+1)
 	switch n.Kind {
+	case Null: // nothing, or an alias that was reported
+		return nil
 	case Map:
 		return n.Entries
 	case List:
