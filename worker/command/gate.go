@@ -49,7 +49,7 @@ func (s *Staged) begin(ctx context.Context) (*round, *Result) {
 		return nil, res
 	}
 	var constant bool
-	if r.given, constant, err = survey(r.inputs()); err != nil {
+	if r.given, constant, err = survey(ctx, r.inputs()); err != nil {
 		return nil, infra(ctx, "inputs", err)
 	}
 	const hint = "inputs must write random data, seeded with EXP_SEED, into EXP_INPUT_DIR"
@@ -105,7 +105,7 @@ func (s *Staged) gate(ctx context.Context, name string) ([]experiment.Check, *Re
 // code runs any more, and compares the candidate's with them.
 func (s *Staged) compareOutputs(ctx context.Context, name string, r *round) ([]experiment.Check, *Result) {
 	if s.command.Inputs != nil {
-		now, _, err := survey(r.inputs())
+		now, _, err := survey(ctx, r.inputs())
 		if err != nil {
 			return nil, infra(ctx, "check", err)
 		}
@@ -121,8 +121,8 @@ func (s *Staged) compareOutputs(ctx context.Context, name string, r *round) ([]e
 	if res != nil {
 		return nil, res
 	}
-	checks, err := s.judgeOutputs(r)
-	if errors.Is(err, compare.ErrReference) {
+	checks, err := s.judgeOutputs(ctx, r)
+	if errors.Is(err, compare.ErrReference) && ctx.Err() == nil {
 		return nil, failed(experiment.OutcomeFailed, "reference",
 			"reference must write every file of command.outputs into EXP_OUTPUT_DIR", "%v", err)
 	}
@@ -138,7 +138,7 @@ func (s *Staged) compareOutputs(ctx context.Context, name string, r *round) ([]e
 	return checks, nil
 }
 
-func (s *Staged) judgeOutputs(r *round) ([]experiment.Check, error) {
+func (s *Staged) judgeOutputs(ctx context.Context, r *round) ([]experiment.Check, error) {
 	reference, err := os.OpenRoot(r.reference())
 	if err != nil {
 		return nil, err
@@ -149,13 +149,13 @@ func (s *Staged) judgeOutputs(r *round) ([]experiment.Check, error) {
 		return nil, err
 	}
 	defer func() { _ = candidate.Close() }()
-	return compare.Outputs(s.command.Outputs, reference, candidate, s.command.Tolerance)
+	return compare.Outputs(ctx, s.command.Outputs, reference, candidate, s.command.Tolerance)
 }
 
 // executeTrusted runs a trusted step in its own realm, after making sure that
 // the realm is as the last trusted step left it.
 func (s *Staged) executeTrusted(ctx context.Context, p program) *Result {
-	now, _, err := survey(s.trusted.dir)
+	now, _, err := survey(ctx, s.trusted.dir)
 	if err != nil {
 		return infra(ctx, p.phase, err)
 	}
@@ -167,14 +167,14 @@ func (s *Staged) executeTrusted(ctx context.Context, p program) *Result {
 	if _, res := s.execute(ctx, p); res != nil {
 		return res
 	}
-	if err := s.seal(); err != nil {
+	if err := s.seal(ctx); err != nil {
 		return infra(ctx, p.phase, err)
 	}
 	return nil
 }
 
 // seal remembers what the trusted realm holds.
-func (s *Staged) seal() (err error) {
-	s.sealed, _, err = survey(s.trusted.dir)
+func (s *Staged) seal(ctx context.Context) (err error) {
+	s.sealed, _, err = survey(ctx, s.trusted.dir)
 	return err
 }

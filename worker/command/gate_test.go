@@ -58,6 +58,11 @@ func TestGate(t *testing.T) {
 		"rewrites its own copy of the reference": {func(s *stand) {
 			s.file("kernel.sh", right+`echo 'echo 1 > $EXP_OUTPUT_DIR/out' > reference.sh; echo > inputs.sh`)
 		}, experiment.OutcomeSuccess, "", ""},
+		"rewrites what the build linked to": {func(s *stand) {
+			s.command.Build = step("sh", "-c", `mv reference.sh real.sh; ln -s "$PWD/real.sh" reference.sh`)
+			s.file("kernel.sh", `cp kernel.sh real.sh; `+right)
+			s.point = space.Point{"scale": int64(3)}
+		}, experiment.OutcomeIncorrect, "check", "check out"},
 		"constant inputs": {func(s *stand) {
 			s.file("inputs.sh", `i=0; while [ $i -lt 512 ]; do printf 'abcdefg\n'; i=$((i+1)); done > $EXP_INPUT_DIR/in`)
 		}, experiment.OutcomeFailed, "inputs", "one value over and over"},

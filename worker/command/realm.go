@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -63,8 +64,11 @@ func (r *realm) write() error {
 
 // copyTree copies folders, plain files and symbolic links. Anything else a
 // build may have left (sockets, pipes) is of no use to the trusted steps.
-func copyTree(from, to string) error {
+func copyTree(ctx context.Context, from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -80,6 +84,10 @@ func copyTree(from, to string) error {
 			link, err := os.Readlink(path)
 			if err != nil {
 				return err
+			}
+			// A link by full path into the tree must not lead back to the original.
+			if inside, err := filepath.Rel(from, link); err == nil && filepath.IsAbs(link) && filepath.IsLocal(inside) {
+				link = filepath.Join(to, inside)
 			}
 			return os.Symlink(link, target)
 		case d.Type().IsRegular():
@@ -115,10 +123,13 @@ type fingerprint map[string]string
 // survey takes the fingerprint of a folder. It also says whether what the
 // folder holds is constant: in every file of some size each byte equals the one
 // eight bytes before it, which is one value over and over, whatever its type.
-func survey(dir string) (f fingerprint, constant bool, err error) {
+func survey(ctx context.Context, dir string) (f fingerprint, constant bool, err error) {
 	f = fingerprint{}
 	large, varies := false, false
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
 		if err != nil {
 			return err
 		}

@@ -174,13 +174,13 @@ func (s *Staged) entrust(ctx context.Context) *Result {
 	}
 	trusted, err := newRealm(s.job.Dir, "trusted", s.candidate.rendering)
 	if err == nil {
-		err = copyTree(s.candidate.work(), trusted.work())
+		err = copyTree(ctx, s.candidate.work(), trusted.work())
 	}
 	if err != nil {
 		return infra(ctx, "build", fmt.Errorf("copying for the trusted steps: %w", err))
 	}
 	s.trusted = trusted
-	if err := s.seal(); err != nil {
+	if err := s.seal(ctx); err != nil {
 		return infra(ctx, "build", err)
 	}
 	return nil

@@ -11,6 +11,7 @@ package compare
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,11 +30,12 @@ import (
 var ErrReference = errors.New("reference output")
 
 // Outputs compares every declared output, in order, one check each. The error
-// wraps ErrReference; whatever is wrong with the candidate is a failed check.
-func Outputs(outputs []task.Output, reference, candidate *os.Root, tol task.Tolerance) ([]experiment.Check, error) {
+// wraps ErrReference, around what ended the context if that is why; whatever is
+// wrong with the candidate is a failed check.
+func Outputs(ctx context.Context, outputs []task.Output, reference, candidate *os.Root, tol task.Tolerance) ([]experiment.Check, error) {
 	var checks []experiment.Check
 	for _, o := range outputs {
-		detail, err := one(o, reference, candidate, tol)
+		detail, err := one(ctx, o, reference, candidate, tol)
 		if err != nil {
 			return checks, fmt.Errorf("%w %q: %w", ErrReference, o.Path, err)
 		}
@@ -57,7 +59,7 @@ type verdict struct {
 
 func wrong(format string, args ...any) verdict { return verdict{text: fmt.Sprintf(format, args...)} }
 
-func one(o task.Output, reference, candidate *os.Root, tol task.Tolerance) (verdict, error) {
+func one(ctx context.Context, o task.Output, reference, candidate *os.Root, tol task.Tolerance) (verdict, error) {
 	want, err := open(reference, o)
 	if err != nil {
 		return verdict{}, err
@@ -77,14 +79,17 @@ func one(o task.Output, reference, candidate *os.Root, tol task.Tolerance) (verd
 	if got.fortran != want.fortran {
 		return wrong("the memory order differs from the reference's (Fortran order: %v, %v)", got.fortran, want.fortran), nil
 	}
-	return elements(got, want, tol)
+	return elements(ctx, got, want, tol)
 }
 
 // elements compares two arrays of the same dtype, shape and order.
-func elements(got, want *array, tol task.Tolerance) (verdict, error) {
+func elements(ctx context.Context, got, want *array, tol task.Tolerance) (verdict, error) {
 	t := tally{first: -1}
 	a, b := make([]byte, chunk*want.kind.size), make([]byte, chunk*want.kind.size)
 	for left := want.count; left > 0; {
+		if err := context.Cause(ctx); err != nil {
+			return verdict{}, err
+		}
 		n := int(min(left, chunk))
 		if _, err := io.ReadFull(want.data, b[:n*want.kind.size]); err != nil {
 			return verdict{}, fmt.Errorf("reading: %w", err)

@@ -3,6 +3,7 @@ package compare
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (p pair) compare(o task.Output, candidate, reference any) (bool, string) {
 	write(p.t, p.reference, reference)
 	write(p.t, p.candidate, candidate)
 	o.Path = "out"
-	checks, err := Outputs([]task.Output{o}, p.reference, p.candidate, tolerance)
+	checks, err := Outputs(p.t.Context(), []task.Output{o}, p.reference, p.candidate, tolerance)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -122,10 +123,23 @@ func TestReferenceFaults(t *testing.T) {
 			p := newPair(t)
 			write(t, p.reference, []float32{1})
 			write(t, p.candidate, []float32{1})
-			if _, err := Outputs([]task.Output{o}, p.reference, p.candidate, tolerance); !errors.Is(err, ErrReference) {
+			if _, err := Outputs(p.t.Context(), []task.Output{o}, p.reference, p.candidate, tolerance); !errors.Is(err, ErrReference) {
 				t.Errorf("error is %v", err)
 			}
 		})
+	}
+}
+
+// A comparison ends with its context.
+func TestCancelled(t *testing.T) {
+	p := newPair(t)
+	write(t, p.reference, []float32{1})
+	write(t, p.candidate, []float32{1})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Outputs(ctx, []task.Output{{Path: "out", DType: "float32"}}, p.reference, p.candidate, tolerance)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
 	}
 }
 
@@ -135,7 +149,7 @@ func TestCandidateMustBeAPlainFile(t *testing.T) {
 	if err := os.Symlink(filepath.Join(p.reference.Name(), "out"), filepath.Join(p.candidate.Name(), "out")); err != nil {
 		t.Fatal(err)
 	}
-	checks, err := Outputs([]task.Output{{Path: "out", DType: "bytes"}}, p.reference, p.candidate, tolerance)
+	checks, err := Outputs(p.t.Context(), []task.Output{{Path: "out", DType: "bytes"}}, p.reference, p.candidate, tolerance)
 	if err != nil || checks[0].OK || !strings.Contains(checks[0].Detail, "plain file") {
 		t.Errorf("checks %+v, error %v", checks, err)
 	}
