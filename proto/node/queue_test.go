@@ -31,6 +31,21 @@ func TestQueueName(t *testing.T) {
 	}
 }
 
+// Tokens that could be taken for one another keep their queues apart.
+func TestQueueNamesDoNotMeet(t *testing.T) {
+	hashed := QueueName(Requirements{Memory: 1})
+	hash := hashed[strings.LastIndex(hashed, "_")+1:]
+	for _, c := range [][2]Requirements{
+		{{Memory: 1}, {Kind: hash}},
+		{{Pool: "a", Kind: "1"}, {Pool: "a_any", Accelerator: "1"}},
+		{{Pool: "a", Kind: "command"}, {Pool: "a", Accelerator: "command"}},
+		{{Pool: "b-ro"}, {Pool: "büro"}},
+		{{Kind: "a-b"}, {Kind: "a b"}},
+	} {
+		require.NotEqual(t, QueueName(c[0]), QueueName(c[1]))
+	}
+}
+
 // Equal requirements have equal names, different ones different names, and
 // every name is one token.
 func TestQueueNameIsCanonical(t *testing.T) {

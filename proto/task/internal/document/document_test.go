@@ -211,3 +211,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestKeysAreBounded(t *testing.T) {
+	var many []string
+	for i := range maxKeys + 1 {
+		many = append(many, fmt.Sprintf("%q: 1", fmt.Sprint("k", i)))
+	}
+	long := fmt.Sprintf("{%q: [1, 2]}", strings.Repeat("k", maxKeyBytes+1))
+	for _, name := range []string{"a.json", "a.yaml"} {
+		_, problems := Parse(name, []byte("{"+strings.Join(many[1:], ", ")+"}"))
+		require.Empty(t, problems, name)
+		_, problems = Parse(name, []byte("{"+strings.Join(many, ", ")+"}"))
+		require.Len(t, problems, 1, name)
+		_, problems = Parse(name, []byte(long))
+		require.Len(t, problems, 1, name)
+	}
+}
+
+func TestProblemsAreBounded(t *testing.T) {
+	var b Binder
+	for range 2 * MaxProblems {
+		b.Add(Problem{Warning: true})
+	}
+	require.Len(t, b.Problems, MaxProblems/2)
+	require.False(t, b.Failed())
+	for range 2 * MaxProblems {
+		b.Fail("", "", "")
+	}
+	require.Len(t, b.Problems, MaxProblems, "warnings leave room for errors")
+	require.True(t, b.Failed())
+}
