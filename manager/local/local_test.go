@@ -19,7 +19,6 @@ import (
 	"github.com/fleetune/fleetune/manager/postgres"
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
-	"github.com/fleetune/fleetune/shared/natsd"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -45,7 +44,7 @@ func manager(ctx context.Context, e Environment, ready func(), _ <-chan struct{}
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	b, err := bus.Connect(ctx, bus.Options{URL: e.BusURL, Name: wire.ManagerName, User: wire.ManagerName, Password: natsd.ManagerPassword(e.BusSecret)})
+	b, err := bus.Connect(ctx, bus.Options{URL: e.BusURL, Name: wire.ManagerName, User: wire.ManagerName, Password: bus.ManagerPassword(e.BusSecret)})
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func manager(ctx context.Context, e Environment, ready func(), _ <-chan struct{}
 
 // worker is the least that a worker does: it reaches the bus under its name.
 func worker(ctx context.Context, e Environment, ready func(), _ <-chan struct{}) error {
-	b, err := bus.Connect(ctx, bus.Options{URL: e.BusURL, Name: "w1", User: "w1", Password: natsd.WorkerPassword(e.BusSecret, "w1")})
+	b, err := bus.Connect(ctx, bus.Options{URL: e.BusURL, Name: "w1", User: "w1", Password: bus.WorkerPassword(e.BusSecret, "w1")})
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,11 @@ func port(t *testing.T, s *natsd.Server) int {
 }
 
 func asManager(s *natsd.Server) bus.Options {
-	return bus.Options{URL: s.URL(), Name: wire.ManagerName, User: wire.ManagerName, Password: natsd.ManagerPassword(secret)}
+	return bus.Options{URL: s.URL(), Name: wire.ManagerName, User: wire.ManagerName, Password: bus.ManagerPassword(secret)}
 }
 
 func asWorker(s *natsd.Server, name string) bus.Options {
-	return bus.Options{URL: s.URL(), Name: name, User: name, Password: natsd.WorkerPassword(secret, name)}
+	return bus.Options{URL: s.URL(), Name: name, User: name, Password: bus.WorkerPassword(secret, name)}
 }
 
 func connect(t testing.TB, o bus.Options) *bus.Bus {

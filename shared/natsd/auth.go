@@ -1,10 +1,7 @@
 package natsd
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
@@ -14,21 +11,6 @@ import (
 // ManagerUser is the user that may do everything on Fleetune's account.
 const ManagerUser = wire.ManagerName
 
-// ManagerPassword is the password of ManagerUser.
-func ManagerPassword(secret []byte) string { return derive(secret, "manager") }
-
-// WorkerPassword is the password of the worker of that name. It opens that
-// worker's subjects only, and does not lead back to the secret.
-func WorkerPassword(secret []byte, name string) string { return derive(secret, "worker:"+name) }
-
-// derive makes a password by HMAC-SHA256 (RFC 2104), as base64url without
-// padding.
-func derive(secret []byte, label string) string {
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(label))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-}
-
 // An authenticator lets the manager and the workers in. It keeps no list: the
 // password proves that whoever gave it out knew the secret.
 type authenticator struct{ secret []byte }
@@ -37,13 +19,13 @@ type authenticator struct{ secret []byte }
 func (a authenticator) Check(c server.ClientAuthentication) bool {
 	opts := c.GetOpts()
 	if opts.Username == ManagerUser {
-		if !same(opts.Password, ManagerPassword(a.secret)) {
+		if !same(opts.Password, bus.ManagerPassword(a.secret)) {
 			return false
 		}
 		c.RegisterUser(&server.User{Username: ManagerUser})
 		return true
 	}
-	if !wire.ValidWorkerName(opts.Username) || !same(opts.Password, WorkerPassword(a.secret, opts.Username)) {
+	if !wire.ValidWorkerName(opts.Username) || !same(opts.Password, bus.WorkerPassword(a.secret, opts.Username)) {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: opts.Username, Permissions: workerPermissions(opts.Username)})

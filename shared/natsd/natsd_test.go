@@ -44,7 +44,7 @@ func connect(t *testing.T, s *natsd.Server, user, password string) *bus.Bus {
 
 func manager(t *testing.T, s *natsd.Server) *bus.Bus {
 	t.Helper()
-	b := connect(t, s, natsd.ManagerUser, natsd.ManagerPassword(secret))
+	b := connect(t, s, natsd.ManagerUser, bus.ManagerPassword(secret))
 	require.NoError(t, bus.Ensure(t.Context(), b.JetStream(), bus.Limits{}))
 	return b
 }
@@ -55,7 +55,7 @@ func violation(t *testing.T, s *natsd.Server, worker string, do func(*nats.Conn)
 	t.Helper()
 	refused := make(chan string, 8)
 	conn, err := nats.Connect(s.URL(),
-		nats.UserInfo(worker, natsd.WorkerPassword(secret, worker)),
+		nats.UserInfo(worker, bus.WorkerPassword(secret, worker)),
 		nats.CustomInboxPrefix(bus.InboxPrefix(worker)),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
@@ -142,7 +142,7 @@ func TestWorkerReportsAndPulls(t *testing.T) {
 	_, err := m.JetStream().Publish(t.Context(), wire.WorkSubject("q", "normal", uuid.New()), []byte("offer"))
 	require.NoError(t, err)
 
-	w := connect(t, s, "w1", natsd.WorkerPassword(secret, "w1"))
+	w := connect(t, s, "w1", bus.WorkerPassword(secret, "w1"))
 	_, err = w.JetStream().Publish(t.Context(), wire.ReportSubject("w1"), []byte("{}"))
 	require.NoError(t, err, "the acknowledgement of a report must reach the worker")
 
@@ -162,13 +162,13 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	cases := map[string][2]string{
 		"nobody":                      {"", ""},
 		"no password":                 {"w1", ""},
-		"another's password":          {"w1", natsd.WorkerPassword(secret, "w2")},
-		"worker's as manager":         {natsd.ManagerUser, natsd.WorkerPassword(secret, natsd.ManagerUser)},
-		"manager's as worker":         {"w1", natsd.ManagerPassword(secret)},
-		"another house's secret":      {"w1", natsd.WorkerPassword([]byte("another secret of 32 bytes......"), "w1")},
-		"a name that is a wildcard":   {"*", natsd.WorkerPassword(secret, "*")},
-		"a name of everything":        {">", natsd.WorkerPassword(secret, ">")},
-		"a name of several tokens":    {"w1.w2", natsd.WorkerPassword(secret, "w1.w2")},
+		"another's password":          {"w1", bus.WorkerPassword(secret, "w2")},
+		"worker's as manager":         {natsd.ManagerUser, bus.WorkerPassword(secret, natsd.ManagerUser)},
+		"manager's as worker":         {"w1", bus.ManagerPassword(secret)},
+		"another house's secret":      {"w1", bus.WorkerPassword([]byte("another secret of 32 bytes......"), "w1")},
+		"a name that is a wildcard":   {"*", bus.WorkerPassword(secret, "*")},
+		"a name of everything":        {">", bus.WorkerPassword(secret, ">")},
+		"a name of several tokens":    {"w1.w2", bus.WorkerPassword(secret, "w1.w2")},
 		"the secret itself":           {"w1", string(secret)},
 		"the secret itself, manager:": {natsd.ManagerUser, string(secret)},
 	}
@@ -189,7 +189,7 @@ func TestStoreSurvivesRestart(t *testing.T) {
 	s.Shutdown()
 
 	again := start(t, natsd.Options{Dir: dir})
-	m = connect(t, again, natsd.ManagerUser, natsd.ManagerPassword(secret))
+	m = connect(t, again, natsd.ManagerUser, bus.ManagerPassword(secret))
 	consumer, err := m.JetStream().Consumer(t.Context(), wire.StreamReports, bus.ReportsConsumer)
 	require.NoError(t, err)
 	msg, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
@@ -200,7 +200,7 @@ func TestStoreSurvivesRestart(t *testing.T) {
 func TestInProcessListensNowhere(t *testing.T) {
 	s := start(t, natsd.Options{InProcess: true})
 	require.Empty(t, s.URL())
-	b, err := bus.Connect(t.Context(), bus.Options{InProcess: s, Name: natsd.ManagerUser, User: natsd.ManagerUser, Password: natsd.ManagerPassword(secret)})
+	b, err := bus.Connect(t.Context(), bus.Options{InProcess: s, Name: natsd.ManagerUser, User: natsd.ManagerUser, Password: bus.ManagerPassword(secret)})
 	require.NoError(t, err)
 	defer b.Close()
 	require.NoError(t, bus.Ensure(t.Context(), b.JetStream(), bus.Limits{}))
