@@ -36,10 +36,10 @@ type Config struct {
 	Workers int
 	// Lease of the manager; 4 s by default, so that a lost worker shows soon.
 	Lease time.Duration
-	// Slots are the CPU slots of each worker, all on the same cores, so that the
-	// workers compete for them; 2 by default, 1 where there is one core.
+	// Slots are the CPU slots of each worker; 2 by default, 1 where there is one
+	// core. Two workers each share a host and so compete for the same slots.
 	Slots int
-	// Points each of the two tasks of a round has; 8 by default.
+	// Points each of the two tasks of a round has; 16 by default.
 	Points int
 	// Patience bounds the wait for a round's tasks after healing; 3 minutes by
 	// default. Work that has not ended by then counts as lost.
@@ -149,7 +149,7 @@ func (c Config) withDefaults() Config {
 		c.Lease = 4 * time.Second
 	}
 	if c.Points == 0 {
-		c.Points = 8
+		c.Points = 16
 	}
 	if c.Patience == 0 {
 		c.Patience = 3 * time.Minute

@@ -144,7 +144,7 @@ func (s *stand) dying(p *part, point string) fault {
 		select {
 		case <-p.exited:
 		case <-time.After(2 * s.cfg.Lease):
-			s.log.Debug().Str("worker", p.name).Str("point", point).Msg("the point was not reached")
+			s.log.Info().Str("worker", p.name).Str("point", point).Msg("not reached; killed where it is")
 		case <-ctx.Done():
 		}
 		return func() error { return p.start() }, p.kill()

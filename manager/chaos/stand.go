@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/chaos/relay"
-	"github.com/fleetune/fleetune/shared/natsd"
+	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -23,6 +23,8 @@ import (
 const (
 	// markVariable marks every process of the stand, experiments included.
 	markVariable = "FLEETUNE_CHAOS"
+	// HostVariable tells a worker's experiments which host they are on.
+	HostVariable = "FLEETUNE_CHAOS_HOST"
 	// faultVariable makes a worker kill itself at a point of the circle.
 	faultVariable = "FLEETUNE_FAULT"
 	// startPatience bounds the start of the stand.
@@ -54,12 +56,17 @@ type stand struct {
 func (s *stand) natsDir() string              { return filepath.Join(s.cfg.Dir, "nats") }
 func (s *stand) probeDir() string             { return filepath.Join(s.cfg.Dir, "probe") }
 func (s *stand) workerDir(n string) string    { return filepath.Join(s.cfg.Dir, n) }
-func (s *stand) lockDir() string              { return filepath.Join(s.cfg.Dir, "locks") }
+func (s *stand) lockDir(h string) string      { return filepath.Join(s.cfg.Dir, "locks-"+h) }
 func (s *stand) secretFile() string           { return filepath.Join(s.cfg.Dir, "secret") }
 func (s *stand) passwordFile(n string) string { return filepath.Join(s.cfg.Dir, n+".password") }
 func (s *stand) tokenFile() string            { return filepath.Join(s.cfg.Dir, "token") }
 func (s *stand) wire(name string) string      { return "nats://" + s.wires[name].Addr() }
-func workerName(i int) string                 { return "worker-" + strconv.Itoa(i+1) }
+
+// host puts two workers each on one host, where they compete for devices. All
+// is one machine, so a host is a folder of lock files.
+func host(worker int) string { return strconv.Itoa(worker/2 + 1) }
+
+func workerName(i int) string { return "worker-" + strconv.Itoa(i+1) }
 func (s *stand) part(name string) *part {
 	return &part{name: name, dir: s.cfg.Dir, env: []string{markVariable + "=" + s.mark}}
 }
@@ -68,7 +75,7 @@ func (s *stand) program(a ...string) []string { return append([]string{s.cfg.Fle
 // newStand prepares folders, secrets and wires; start starts the parts.
 func newStand(ctx context.Context, c Config) (*stand, error) {
 	s := &stand{cfg: c, log: c.Log, mark: randomHex(), token: randomHex(), wires: map[string]*relay.Relay{}}
-	for _, dir := range []string{c.Dir, s.probeDir(), s.lockDir()} {
+	for _, dir := range []string{c.Dir, s.probeDir()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("making the stand's folder: %w", err)
 		}
@@ -111,7 +118,7 @@ func (s *stand) writeSecrets() error {
 	secret := randomHex()
 	files := map[string]string{s.tokenFile(): s.token, s.secretFile(): secret}
 	for i := range s.cfg.Workers {
-		files[s.passwordFile(workerName(i))] = natsd.WorkerPassword([]byte(secret), workerName(i))
+		files[s.passwordFile(workerName(i))] = bus.WorkerPassword([]byte(secret), workerName(i))
 	}
 	for path, text := range files {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -126,9 +133,10 @@ func (s *stand) prepareWorkers() {
 		p := s.part(workerName(i))
 		p.argv = []string{
 			s.cfg.Worker, "--nats", s.wire(p.name), "--password-file", s.passwordFile(p.name),
-			"--name", p.name, "--dir", s.workerDir(p.name), "--lock-dir", s.lockDir(),
+			"--name", p.name, "--dir", s.workerDir(p.name), "--lock-dir", s.lockDir(host(i)),
 			"--slots", strconv.Itoa(s.cfg.Slots),
 		}
+		p.env = append(p.env, HostVariable+"="+host(i))
 		s.workers = append(s.workers, p)
 	}
 }

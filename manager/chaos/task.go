@@ -55,7 +55,7 @@ func (s *stand) task(name string) map[string]any {
 		},
 		"command": map[string]any{
 			"run":       []string{s.cfg.Probe, "probe", "--dir", s.probeDir(), "--lease", s.cfg.Lease.String(), "--point", "{{point}}"},
-			"env":       map[string]any{"set": map[string]string{markVariable: s.mark}},
+			"env":       map[string]any{"pass": []string{HostVariable}, "set": map[string]string{markVariable: s.mark}},
 			"finalists": 0,
 		},
 	}

@@ -35,6 +35,9 @@ type Entry struct {
 type Config struct {
 	// Dir holds the journal and the locks.
 	Dir string
+	// Host is which of the test's hosts the run is on: their devices are not
+	// the same, although it is one machine.
+	Host string
 	// Point is echoed into the journal.
 	Point int
 	// Hold is how long the locks are held.
@@ -57,7 +60,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	// Below 2^53, so that it survives JSON and the database unchanged.
 	entry := Entry{Run: os.Getenv("EXP_RUN_ID"), Point: c.Point, Nonce: float64(rand.Int64N(1 << 53))}
-	clash, release, err := lockAll(c.Dir, names)
+	clash, release, err := lockAll(filepath.Join(c.Dir, "host-"+c.Host), names)
 	if err != nil {
 		return err
 	}
@@ -78,7 +81,8 @@ func Run(ctx context.Context, c Config) error {
 // cores it may use, which a CPU slot owns alone.
 func held() ([]string, error) {
 	for _, variable := range []string{"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"} {
-		if list := os.Getenv(variable); list != "" {
+		// -1 is how a program is told that it has none.
+		if list := os.Getenv(variable); list != "" && list != "-1" {
 			return strings.Split(list, ","), nil
 		}
 	}
@@ -97,6 +101,9 @@ func held() ([]string, error) {
 
 // lockAll takes the locks of the names, and tells which were taken already.
 func lockAll(dir string, names []string) (clash []string, release func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, nil, fmt.Errorf("making the locks' folder: %w", err)
+	}
 	var files []*os.File
 	release = func() {
 		for _, f := range files {

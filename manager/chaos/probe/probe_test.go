@@ -12,7 +12,7 @@ func configure(t *testing.T, dir string) Config {
 	t.Setenv("EXP_RUN_ID", "run-1")
 	t.Setenv("EXP_RESULT_PATH", filepath.Join(dir, "result.json"))
 	t.Setenv("CUDA_VISIBLE_DEVICES", "gpu-a,gpu-b")
-	return Config{Dir: dir, Point: 7, Hold: time.Millisecond}
+	return Config{Dir: dir, Host: "a", Point: 7, Hold: time.Millisecond}
 }
 
 func TestRunLeavesResultAndJournal(t *testing.T) {
@@ -30,21 +30,36 @@ func TestRunLeavesResultAndJournal(t *testing.T) {
 // The guard itself: a device that somebody else holds is reported.
 func TestRunReportsAClash(t *testing.T) {
 	dir := t.TempDir()
-	f, err := lock(filepath.Join(dir, "gpu-b.lock"))
+	held, release, err := lockAll(filepath.Join(dir, "host-a"), []string{"gpu-b"})
 	require.NoError(t, err)
-	defer func() { _ = f.Close() }()
+	require.Empty(t, held)
+	defer release()
 	require.NoError(t, Run(t.Context(), configure(t, dir)))
 	entries, err := Journal(dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{"gpu-b"}, entries[0].Clash)
 }
 
-func TestRunWithoutGPUsLocksItsCores(t *testing.T) {
-	t.Setenv("CUDA_VISIBLE_DEVICES", "")
-	t.Setenv("ROCR_VISIBLE_DEVICES", "")
-	names, err := held()
+func TestHostsHaveDevicesOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	_, release, err := lockAll(filepath.Join(dir, "host-b"), []string{"gpu-a", "gpu-b"})
 	require.NoError(t, err)
-	require.NotEmpty(t, names)
+	defer release()
+	require.NoError(t, Run(t.Context(), configure(t, dir)))
+	entries, err := Journal(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries[0].Clash)
+}
+
+func TestRunWithoutGPUsLocksItsCores(t *testing.T) {
+	for _, none := range []string{"", "-1"} {
+		t.Setenv("CUDA_VISIBLE_DEVICES", none)
+		t.Setenv("ROCR_VISIBLE_DEVICES", none)
+		names, err := held()
+		require.NoError(t, err)
+		require.NotEmpty(t, names)
+		require.Contains(t, names[0], "core-")
+	}
 }
 
 func TestNoJournalYet(t *testing.T) {

@@ -58,7 +58,7 @@ func command() *cobra.Command {
 	flags.Uint64Var(&c.Seed, "seed", 1, "seed of the faults' choice and timing")
 	flags.IntVar(&c.Workers, "workers", 3, "workers to start")
 	flags.DurationVar(&c.Lease, "lease", 4*time.Second, "how long a silent worker keeps its work")
-	flags.IntVar(&c.Points, "points", 8, "experiments of each of a round's two tasks")
+	flags.IntVar(&c.Points, "points", 16, "experiments of each of a round's two tasks")
 	flags.StringVar(&c.Fleetune, "fleetune", "", "the fleetune program")
 	flags.StringVar(&c.Worker, "worker", "", "the fleetune-worker program")
 	flags.StringVar(&c.Dir, "dir", "", "folder for everything the test writes")
@@ -121,7 +121,7 @@ func probeCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.Hold = chaos.Hold(c.Point, lease)
+			c.Host, c.Hold = os.Getenv(chaos.HostVariable), chaos.Hold(c.Point, lease)
 			return probe.Run(cmd.Context(), c)
 		},
 	}
