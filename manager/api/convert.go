@@ -20,7 +20,7 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		Objectives: []task.Objective{}, DependsOn: []string{},
 		Experiments: v1.Counts{Total: c.Total, Planned: t.Planned, Queued: c.Queued, Running: c.Running, Success: c.Success,
 			Failed: c.Failed, Cancelled: c.Cancelled, Confirmations: c.Confirmations, Confirmed: c.Confirmed},
-		CreatedAt: t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt, DeadlineAt: t.DeadlineAt,
+		CreatedAt: t.CreatedAt.UTC(), StartedAt: utc(t.StartedAt), FinishedAt: utc(t.FinishedAt), DeadlineAt: utc(t.DeadlineAt),
 	}
 	var direction task.Direction
 	if t.Spec != nil {
@@ -97,7 +97,7 @@ func experimentDocument(e store.Experiment) v1.Experiment {
 	d := v1.Experiment{
 		ID: e.ID, Number: e.Number, Purpose: e.Purpose, Confirms: e.Confirms, Status: e.State, Parameters: e.Parameters,
 		Metrics: metricsDocument(e.Metrics), Score: firstScore(e.Scores), Attempts: e.Attempts, Devices: orEmpty(e.Devices),
-		QueuedAt: e.QueuedAt, StartedAt: e.StartedAt, FinishedAt: e.FinishedAt, Error: errorDocument(e.Failure),
+		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Error: errorDocument(e.Failure),
 	}
 	if e.Outcome != nil {
 		d.Outcome = string(*e.Outcome)
@@ -120,8 +120,8 @@ func errorDocument(f *experiment.Failure) *v1.Error {
 }
 
 func attemptDocument(a store.Attempt) v1.Attempt {
-	d := v1.Attempt{Attempt: a.Attempt, Epoch: a.Epoch, Worker: a.Worker, Devices: orEmpty(a.Devices), StartedAt: a.StartedAt,
-		FinishedAt: a.FinishedAt, Outcome: a.Outcome, Accepted: a.Accepted, Metrics: map[string]v1.Sampled{},
+	d := v1.Attempt{Attempt: a.Attempt, Epoch: a.Epoch, Worker: a.Worker, Devices: orEmpty(a.Devices), StartedAt: utc(a.StartedAt),
+		FinishedAt: a.FinishedAt.UTC(), Outcome: a.Outcome, Accepted: a.Accepted, Metrics: map[string]v1.Sampled{},
 		Checks: []experiment.Check{}, Seconds: map[string]float64{}, Error: errorDocument(a.Failure)}
 	if m := a.Measurement; m != nil {
 		d.Metrics, d.Checks = sampled(m.Metrics), orEmpty(m.Checks)
@@ -148,7 +148,7 @@ func workerDocument(w store.Worker, named map[uuid.UUID]place) v1.Worker {
 	n := w.Node
 	d := v1.Worker{Name: w.Name, Status: string(w.State), Drain: w.Drain, Trouble: w.Trouble, Host: n.Host,
 		Pool: n.Pool, Labels: n.Labels, Kinds: orEmpty(n.Kinds), Version: n.Version, Devices: []v1.Device{}, Running: []v1.Held{},
-		FirstSeen: w.FirstSeen, StartedAt: n.StartedAt, LastBeatAt: w.LastBeatAt}
+		FirstSeen: w.FirstSeen.UTC(), StartedAt: n.StartedAt.UTC(), LastBeatAt: w.LastBeatAt.UTC()}
 	if d.Pool == "" {
 		d.Pool = node.DefaultPool
 	}
@@ -187,4 +187,13 @@ func orEmpty[T any](list []T) []T {
 		return []T{}
 	}
 	return list
+}
+
+// utc makes documents the same wherever the manager runs.
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
 }

@@ -57,9 +57,9 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 	if len(list) == 0 {
 		return a.printf("no experiments; fleetune why %s tells what the task waits for\n", terminal.Clean(d.Name))
 	}
-	t := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: "STATUS", Styled: true}, {Title: "OUTCOME"},
-		{Title: strings.ToUpper(metric(d)), Right: true, Least: 8}, {Title: "PARAMETERS", Least: 12}, {Title: "WORKER", Least: 6},
-		{Title: "TOOK", Right: true}, {Title: "ERROR", Least: 12}}}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: "STATUS", Styled: true}, {Title: "OUTCOME", Least: 7},
+		{Title: strings.ToUpper(metric(d)), Right: true, Least: 7}, {Title: "PARAMETERS", Least: 10}, {Title: "WORKER", Least: 6},
+		{Title: "TOOK", Right: true}, {Title: "ERROR", Least: 5}}}
 	for _, e := range list {
 		value, took, trouble := "", "", ""
 		if e.Score != nil {

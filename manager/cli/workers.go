@@ -36,8 +36,8 @@ func (a *app) printWorkers(list []v1.Worker) error {
 	if len(list) == 0 {
 		return a.printf("no worker has joined; fleetune up runs one on this machine, fleetune-worker --join on another\n")
 	}
-	t := terminal.Table{Columns: []terminal.Column{{Title: "NAME", Least: 8}, {Title: "STATUS", Styled: true}, {Title: "POOL"},
-		{Title: "DEVICES", Right: true}, {Title: "MODEL", Least: 10}, {Title: "RUNNING", Least: 10}, {Title: "SEEN"}, {Title: "TROUBLE", Least: 7}}}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "NAME", Least: 8}, {Title: "STATUS", Styled: true}, {Title: "POOL", Least: 4},
+		{Title: "DEVICES", Right: true}, {Title: "MODEL", Least: 5}, {Title: "RUNNING", Least: 7}, {Title: "SEEN"}, {Title: "TROUBLE", Least: 7}}}
 	for _, w := range list {
 		busy := 0
 		models := map[string]int{}

@@ -166,7 +166,7 @@ func judge(c Case, need node.Requirements, w store.Worker) v1.Obstacle {
 	}
 	switch {
 	case w.State == store.WorkerLost:
-		return fails(Online, "has not been heard of for %s", c.Now.Sub(w.LastBeatAt).Round(time.Second))
+		return fails(Online, "has not been heard of for %s", span(c.Now.Sub(w.LastBeatAt)))
 	case w.State == store.WorkerLeft:
 		return fails(Online, "has left")
 	case w.State == store.WorkerDraining || w.Drain:
@@ -226,7 +226,7 @@ func offerCause(c Case) v1.Cause {
 		return v1.Cause{Kind: CauseOffer, Reason: "no experiment is queued: the manager is choosing the next points"}
 	}
 	return v1.Cause{Kind: CauseOffer, Reason: fmt.Sprintf("its offer is on its way (queued %s ago): a worker that fits takes it as soon as its turn comes",
-		max(c.Now.Sub(c.Experiment.QueuedAt), 0).Round(time.Second))}
+		span(c.Now.Sub(c.Experiment.QueuedAt)))}
 }
 
 // summary is the one line that answers the question.
@@ -247,4 +247,16 @@ func summary(w v1.Why) string {
 		return fmt.Sprintf("none of %d workers can serve it", len(w.Workers))
 	}
 	return fmt.Sprintf("%d of %d workers can serve it, and all their devices are held", fitting, len(w.Workers))
+}
+
+// span says a duration in seconds, minutes or hours.
+func span(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	default:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	}
 }

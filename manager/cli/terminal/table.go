@@ -10,8 +10,8 @@ type Column struct {
 	Title string
 	// Right aligns numbers.
 	Right bool
-	// Least is what the column keeps when the table must shrink; 0 means its
-	// title's width.
+	// Least is what the column keeps when the table must shrink; one without
+	// is never cut.
 	Least int
 	// Styled columns take the style of their text as a status.
 	Styled bool
@@ -78,11 +78,7 @@ func (t *Table) shrink(widths []int, screen int) {
 	for total > screen {
 		widest := -1
 		for i, c := range t.Columns {
-			least := c.Least
-			if least == 0 {
-				least = Width(c.Title)
-			}
-			if widths[i] > least && (widest < 0 || widths[i] > widths[widest]) {
+			if c.Least > 0 && widths[i] > c.Least && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
