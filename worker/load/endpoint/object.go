@@ -81,3 +81,19 @@ func (o *object) bytes() ([]byte, error) {
 	b.WriteByte('}')
 	return b.Bytes(), nil
 }
+
+// Members encodes the values of an object.
+func Members(values map[string]any) (map[string]json.RawMessage, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	out := make(map[string]json.RawMessage, len(values))
+	for name, v := range values {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", name, err)
+		}
+		out[name] = raw
+	}
+	return out, nil
+}

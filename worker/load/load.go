@@ -1,0 +1,261 @@
+// Package load is the load generator: the worker's measuring instrument and
+// the engine of the bench command. A Plan says what to send, where and when;
+// Run sends it and returns the figures. RunCell measures one cell of a fixed
+// benchmark, a traffic scenario at one concurrency.
+//
+// The parts are packages of their own: input reads workloads, drive and
+// agentic decide when requests go out, play and transport send them, metrics
+// sums up. This package only puts them together.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load/agentic"
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/drive"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/pace"
+	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/token"
+	"github.com/fleetune/fleetune/worker/load/transport"
+)
+
+// A Plan is one run.
+type Plan struct {
+	Target transport.Config
+	// Models to ask for; the first serves turns that name none.
+	Models []string
+	// Source gives the conversations; List is the same as a finite list, which
+	// a fixed schedule needs. Both are unused in an agentic replay.
+	Source conversation.Source
+	List   []*conversation.Conversation
+	// Warmup runs first and enters no figure; nil for none.
+	Warmup  *drive.Phase
+	Profile drive.Phase
+	// Agentic replays trees instead of driving conversations; of Profile only
+	// Duration, Grace and Requests count then.
+	Agentic *Agentic
+	SLOs    []metrics.SLO
+	// Slice is the length of a time slice; 0 makes none.
+	Slice     time.Duration
+	Seed      int64
+	MaxTokens int
+	// Counter counts tokens where the server does not; nil is the byte
+	// fallback.
+	Counter       token.Counter
+	SessionHeader string
+	Worker        string
+	// OnRecord gets every finished record, warm-up included; OnBody every
+	// request body before it goes out. Both may be nil, and are called from
+	// many goroutines.
+	OnRecord func(*metrics.Record)
+	OnBody   func(*metrics.Record, []byte)
+	// OnProgress is called about once a second from one goroutine; may be nil.
+	OnProgress func(Progress)
+}
+
+// Agentic is the replay of a plan.
+type Agentic struct {
+	agentic.Config
+	Warmup bool
+}
+
+// Progress is where a run stands.
+type Progress struct {
+	Phase    metrics.Phase
+	Elapsed  time.Duration
+	InFlight int64
+	metrics.Live
+}
+
+// A Result is what a run measured.
+type Result struct {
+	Start, End time.Time
+	Summary    *metrics.Summary
+	Warmup     *metrics.Summary  // nil without a warm-up
+	Drive      *drive.Report     // nil in an agentic replay
+	Branches   *agentic.Counters // nil outside one
+	Cancelled  bool
+	// Tokens says what counted tokens where the server did not.
+	Tokens string
+}
+
+// ErrAllFailed is returned beside the result when not one request succeeded.
+var ErrAllFailed = errors.New("every request failed")
+
+// Run runs a plan. The end of ctx stops it at once with a valid partial
+// result, which says so.
+func Run(ctx context.Context, plan Plan) (*Result, error) {
+	r, err := newRun(plan)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	stopProgress := r.watch(ctx)
+	err = r.phases(ctx)
+	stopProgress()
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
+	if r.warmed {
+		res.Warmup = r.warm.Summary()
+	}
+	if r.machine != nil {
+		res.Branches = &r.machine.Counters
+	}
+	if res.Summary.Value(metrics.TagRequestCount) == 0 && res.Summary.Value(metrics.TagErrorCount) > 0 && !res.Cancelled {
+		return res, ErrAllFailed
+	}
+	return res, nil
+}
+
+// run is a plan that runs.
+type run struct {
+	plan    Plan
+	epoch   time.Time
+	client  *transport.Client
+	cfg     *play.Config
+	pacer   *pace.Pacer
+	runner  *drive.Runner
+	profile *metrics.Collector
+	warm    *metrics.Collector
+	warmed  bool
+	report  *drive.Report
+	machine *agentic.Machine
+}
+
+func newRun(plan Plan) (*run, error) {
+	if plan.Counter == nil {
+		plan.Counter = token.Bytes{}
+	}
+	if plan.Agentic == nil {
+		if plan.Source == nil {
+			return nil, errors.New("the plan has no workload")
+		}
+		plan.Profile.Name = metrics.Profiling
+		plan.Profile.Seed = plan.Seed
+		if err := plan.Profile.Validate(); err != nil {
+			return nil, fmt.Errorf("checking the load: %w", err)
+		}
+	}
+	r := &run{plan: plan, epoch: time.Now()}
+	var err error
+	if r.client, err = transport.New(plan.Target, r.epoch); err != nil {
+		return nil, fmt.Errorf("setting up the target: %w", err)
+	}
+	r.cfg = &play.Config{Client: r.client, Options: plan.Target.Options, Models: plan.Models, Counter: plan.Counter,
+		MaxTokens: plan.MaxTokens, Worker: plan.Worker, Epoch: r.epoch, SessionHeader: plan.SessionHeader, Sent: plan.OnBody}
+	opt := metrics.Options{SLOs: plan.SLOs, Slice: int64(plan.Slice)}
+	r.profile, r.warm = metrics.NewCollector(opt), metrics.NewCollector(metrics.Options{SLOs: plan.SLOs})
+	r.pacer = pace.NewThread()
+	r.runner = &drive.Runner{Pacer: r.pacer, Sink: r.sink, Open: func(c *conversation.Conversation) (drive.Session, error) {
+		return play.Open(r.cfg, c)
+	}}
+	return r, nil
+}
+
+func (r *run) close() {
+	r.pacer.Stop()
+	r.client.Close()
+}
+
+func (r *run) sink(rec *metrics.Record) {
+	if rec.Phase == metrics.Profiling {
+		r.profile.Add(rec)
+	} else {
+		r.warm.Add(rec)
+	}
+	if r.plan.OnRecord != nil {
+		r.plan.OnRecord(rec)
+	}
+}
+
+func (r *run) phases(ctx context.Context) error {
+	if r.plan.Agentic != nil {
+		return r.replay(ctx)
+	}
+	if r.plan.Warmup != nil {
+		w := *r.plan.Warmup
+		w.Name, w.Seed, r.warmed = metrics.Warmup, r.plan.Seed, true
+		if _, err := r.runner.Run(ctx, w, r.plan.Source, r.plan.List); err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	var err error
+	if r.report, err = r.runner.Run(ctx, r.plan.Profile, r.plan.Source, r.plan.List); err != nil {
+		return fmt.Errorf("profiling: %w", err)
+	}
+	return nil
+}
+
+func (r *run) replay(ctx context.Context) error {
+	cfg := r.plan.Agentic.Config
+	cfg.Seed = r.plan.Seed
+	if cfg.MaxRequests == 0 {
+		cfg.MaxRequests = r.plan.Profile.Requests
+	}
+	if cfg.MaxRequests == 0 && cfg.MaxTrees == 0 && r.plan.Profile.Duration == 0 {
+		return errors.New("a replay needs an end: requests, trees or a duration")
+	}
+	var err error
+	if r.machine, err = agentic.New(cfg); err != nil {
+		return fmt.Errorf("setting up the replay: %w", err)
+	}
+	sessions := agentic.NewSessions(r.cfg, cfg.Marker, r.sink)
+	defer sessions.Close()
+	runner := &agentic.Runner{Machine: r.machine, Player: sessions, Pacer: r.pacer, Duration: r.plan.Profile.Duration, Grace: r.plan.Profile.Grace}
+	if r.plan.Agentic.Warmup {
+		r.warmed = true
+		if err := runner.Warmup(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+	return runner.Profile(ctx)
+}
+
+// watch reports progress until the returned function is called.
+func (r *run) watch(ctx context.Context) (stop func()) {
+	if r.plan.OnProgress == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.plan.OnProgress(r.progress())
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (r *run) progress() Progress {
+	p := Progress{Phase: metrics.Profiling, Elapsed: time.Since(r.epoch), InFlight: r.runner.InFlight.Load(), Live: r.profile.Live()}
+	if p.Done == 0 && p.Failed == 0 {
+		if w := r.warm.Live(); w.Done+w.Failed > 0 {
+			p.Phase, p.Live = metrics.Warmup, w
+		}
+	}
+	return p
+}
