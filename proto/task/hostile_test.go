@@ -22,18 +22,18 @@ func TestHostileFiles(t *testing.T) {
 	}
 	long := strings.Repeat("x", 190)
 	for name, text := range map[string]string{
-		"placeholders":  head + "parameters:\n" + many(4000, "  p%d: [1]\n") + "command:\n  run: [./a, \"" + many(20_000, "{{q%d}}") + "\"]\n",
-		"long names":    head + "parameters: {a: [1]}\ncommand:\n  run: [./a, \"{{" + strings.Repeat("y", 300_000) + "}} {{" + strings.Repeat("z", 300_000) + "}}\"]\n",
-		"files":         head + "parameters: {a: [1]}\ncommand:\n  run: [./a]\n  files:\n" + many(20_000, "  - f%d\n"),
-		"arguments":     head + "parameters: {a: [1]}\ncommand:\n  run: [./a, " + many(20_000, "a%d, ") + "]\n",
-		"unknown keys":  head + "parameters: {a: [1]}\n" + many(4900, long+"%d: 1\n"),
-		"parameters":    head + "parameters:\n" + many(4900, "  p%d: [1]\n") + "command: {run: [./a]}\n",
-		"dependencies":  head + "parameters: {a: [1]}\ncommand: {run: [./a]}\ndepends_on: [" + strings.Repeat("x, ", 20_000) + "]\n",
+		"placeholders":  head + "parameters:\n" + many(2000, "  p%d: [1]\n") + "command:\n  run: [./a, \"" + many(6_000, "{{q%d}}") + "\"]\n",
+		"long names":    head + "parameters: {a: [1]}\ncommand:\n  run: [./a, \"{{" + strings.Repeat("y", 100_000) + "}} {{" + strings.Repeat("z", 100_000) + "}}\"]\n",
+		"files":         head + "parameters: {a: [1]}\ncommand:\n  run: [./a]\n  files:\n" + many(6_000, "  - f%d\n"),
+		"arguments":     head + "parameters: {a: [1]}\ncommand:\n  run: [./a, " + many(6_000, "a%d, ") + "]\n",
+		"unknown keys":  head + "parameters: {a: [1]}\n" + many(2000, long+"%d: 1\n"),
+		"parameters":    head + "parameters:\n" + many(2000, "  p%d: [1]\n") + "command: {run: [./a]}\n",
+		"dependencies":  head + "parameters: {a: [1]}\ncommand: {run: [./a]}\ndepends_on: [" + strings.Repeat("x, ", 6_000) + "]\n",
 		"values":        head + "parameters: {a: [" + many(70_000, "%d, ") + "]}\ncommand: {run: [./a, \"{{a}}\"]}\n",
-		"wrong values":  head + "parameters: {a: [" + strings.Repeat("[], ", 30_000) + "]}\ncommand: {run: [./a, \"{{a}}\"]}\n",
-		"leading zeros": head + "parameters: {a: [" + strings.Repeat("010, ", 30_000) + "]}\ncommand: {run: [./a, \"{{a}}\"]}\n",
-		"merge keys":    head + "base: &b {" + many(4000, "k%d: 1, ") + "}\nparameters:\n" + strings.Repeat("  <<: *b\n", 90) + "command: {run: [./a]}\n",
-		"long path":     `{"` + long + `": {"` + long + `": [` + strings.Repeat("1, ", 30_000) + `1]}}`,
+		"wrong values":  head + "parameters: {a: [" + strings.Repeat("[], ", 10_000) + "]}\ncommand: {run: [./a, \"{{a}}\"]}\n",
+		"leading zeros": head + "parameters: {a: [" + strings.Repeat("010, ", 10_000) + "]}\ncommand: {run: [./a, \"{{a}}\"]}\n",
+		"merge keys":    head + "base: &b {" + many(2000, "k%d: 1, ") + "}\nparameters:\n" + strings.Repeat("  <<: *b\n", 90) + "command: {run: [./a]}\n",
+		"long path":     `{"` + long + `": {"` + long + `": [` + strings.Repeat("1, ", 10_000) + `1]}}`,
 		"constraints":   head + "parameters: {a: [1]}\ncommand: {run: [./a]}\nconstraints: [" + strings.Repeat("b < 1, ", 250) + "]\n",
 	} {
 		decoded, problems := Decode("t", []byte(text))
