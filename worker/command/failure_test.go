@@ -45,11 +45,16 @@ func TestFailures(t *testing.T) {
 			experiment.OutcomeTimeout, "inputs", "time-out of the inputs"},
 		"check too slow": {func(s *stand) { s.file("kernel.sh", "sleep 100 # {{scale}}"); s.command.Check.Timeout = brief },
 			experiment.OutcomeTimeout, "check", "time-out of the check"},
-		"run too slow": {func(s *stand) { s.file("run.sh", "sleep 100"); s.budget = 500 * time.Millisecond },
+		"run too slow": {func(s *stand) { s.ungated(); s.file("run.sh", "sleep 100"); s.budget = 500 * time.Millisecond },
 			experiment.OutcomeTimeout, "run", "time-out of the experiment"},
-		"task's time is up": {func(s *stand) { s.file("run.sh", "sleep 100"); s.budget, s.total = 500*time.Millisecond, true },
+		"task's time is up": {func(s *stand) {
+			s.ungated()
+			s.file("run.sh", "sleep 100")
+			s.budget, s.total = 500*time.Millisecond, true
+		},
 			experiment.OutcomeTotal, "run", "time-out of the task"},
 		"cool-down beyond the budget": {func(s *stand) {
+			s.ungated()
 			s.command.Cooldown, s.budget = task.Duration(time.Hour), 500*time.Millisecond
 		}, experiment.OutcomeTimeout, "run", "time-out of the experiment"},
 		"out of memory, says the program": {func(s *stand) {
@@ -196,7 +201,7 @@ func TestUnprovenDeath(t *testing.T) {
 	}{
 		"after success": {func(*stand) {}, experiment.OutcomeInfraError},
 		"after failure": {func(s *stand) { s.file("run.sh", "exit 1") }, experiment.OutcomeInfraError},
-		"after time-out": {func(s *stand) { s.file("run.sh", "sleep 100"); s.budget = 500 * time.Millisecond },
+		"after time-out": {func(s *stand) { s.ungated(); s.file("run.sh", "sleep 100"); s.budget = 500 * time.Millisecond },
 			experiment.OutcomeTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,6 +56,7 @@ func TestInvariant01_NoProcessSurvives(t *testing.T) {
 					s.command.Inputs, s.command.Reference = nil, nil
 					s.file("kernel.sh", program+gate+": {{scale}}")
 				case "run":
+					s.ungated()
 					s.file("run.sh", program+gate+run)
 				}
 				res := s.do(t.Context())
