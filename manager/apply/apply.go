@@ -51,7 +51,8 @@ type Winner struct {
 
 // A Request says what to apply.
 type Request struct {
-	// Dir is the task file's folder; template and target are paths in it.
+	// Dir is where apply is called: template and target are paths in it, and
+	// nothing outside it is read or written.
 	Dir     string
 	Command *task.Command
 	// Succeeded says that the task has completed with a result.
@@ -85,7 +86,7 @@ func Plan(r Request) (*Change, error) {
 	}
 	root, err := os.OpenRoot(r.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening the task's folder: %w", err)
+		return nil, fmt.Errorf("opening the folder: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	a := r.Command.Apply

@@ -24,7 +24,7 @@ func Do(ctx context.Context, c *Change, log io.Writer) error {
 	}
 	root, err := os.OpenRoot(c.Dir)
 	if err != nil {
-		return fmt.Errorf("opening the task's folder: %w", err)
+		return fmt.Errorf("opening the folder: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	d := &doing{Change: c, root: root}
@@ -68,7 +68,7 @@ type doing struct {
 func (d *doing) lock() (unlock func(), err error) {
 	dir, err := d.root.Open(".")
 	if err != nil {
-		return nil, fmt.Errorf("opening the task's folder: %w", err)
+		return nil, fmt.Errorf("opening the folder: %w", err)
 	}
 	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = dir.Close()
@@ -191,7 +191,7 @@ const (
 	verifyTail = 2 << 10
 )
 
-// test runs the verify step in the task's folder, in the user's environment.
+// test runs the verify step in the change's folder, in the user's environment.
 // Its output goes to a file, for a pipe would keep us waiting for whoever
 // inherits it.
 func (d *doing) test(ctx context.Context, log io.Writer) error {
