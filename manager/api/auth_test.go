@@ -67,6 +67,7 @@ func TestTokenGuardsEverythingButHealth(t *testing.T) {
 			require.NotContains(t, body, apitest.Token)
 		}
 	}
+	require.NotContains(t, s.Log.String(), apitest.Token)
 }
 
 func TestRequestsAreBoundedAndChecked(t *testing.T) {
@@ -100,6 +101,7 @@ func TestReadyTellsWhatIsMissing(t *testing.T) {
 	status, _, body = ask(t, "GET", s.URL+"/api/v1/tasks", apitest.Token, "")
 	require.Equal(t, 503, status)
 	require.NotContains(t, body, "pool", "inner errors stay inside")
+	require.Contains(t, s.Log.String(), "closed pool", "but are logged")
 }
 
 func TestReadyTellsThatMigrationsAreMissing(t *testing.T) {

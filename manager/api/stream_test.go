@@ -134,6 +134,7 @@ func TestServerStopsWithStreamsOpen(t *testing.T) {
 	})
 	require.NoError(t, err)
 	s.Stop()
+	require.NotContains(t, s.Log.String(), "cut off", "the stream must not hold the shutdown up")
 }
 
 func TestLogsAreReadAndFollowed(t *testing.T) {

@@ -6,6 +6,7 @@ package apitest
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -32,19 +33,41 @@ type Stand struct {
 	Pool  *pgxpool.Pool
 	Bus   *bus.Bus
 	API   *api.API
+	// Log is what the API and its server have written.
+	Log *Log
 	// Stop ends the API server and waits for it; the end of the test does so too.
 	Stop func()
+}
+
+// A Log keeps what is written to it.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write adds to the log.
+func (l *Log) Write(data []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(data)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // Start starts a stand that ends with the test.
 func Start(t testing.TB) *Stand {
 	t.Helper()
-	s := &Stand{Pool: pgtest.New(t)}
+	s := &Stand{Pool: pgtest.New(t), Log: &Log{}}
+	log := zerolog.New(s.Log)
 	s.Store = store.New(s.Pool)
 	s.Bus = connect(t)
 	var err error
 	s.API, err = api.New(api.Config{
-		Store: s.Store, JetStream: s.Bus.JetStream(), Token: Token, JoinToken: JoinToken, Log: zerolog.Nop(),
+		Store: s.Store, JetStream: s.Bus.JetStream(), Token: Token, JoinToken: JoinToken, Log: log,
 		Credentials: func(_ context.Context, worker string) (v1.Credentials, error) {
 			return v1.Credentials{URL: "nats://127.0.0.1:4222", User: worker, Password: "secret-of-" + worker}, nil
 		},
@@ -61,7 +84,7 @@ func Start(t testing.TB) *Stand {
 	var running sync.WaitGroup
 	running.Go(func() { s.API.Run(ctx) })
 	running.Go(func() {
-		if err := api.Serve(ctx, listener, s.API.Handler(), zerolog.Nop()); err != nil {
+		if err := api.Serve(ctx, listener, s.API.Handler(), log); err != nil {
 			t.Error(err)
 		}
 	})
