@@ -239,7 +239,12 @@ func TestHealsAfterAKilledOwner(t *testing.T) {
 		require.Equal(t, 7, query[int](t, third, `SELECT n FROM kept`))
 	})
 	t.Run("process number given to a stranger", func(t *testing.T) {
+		// PostgreSQL is only wary of processes of its own account.
+		h := &home{dir: dir}
+		require.NoError(t, h.settle(""))
 		stranger := exec.Command("sleep", "1000")
+		stranger.SysProcAttr = &syscall.SysProcAttr{}
+		h.account.apply(stranger.SysProcAttr)
 		require.NoError(t, stranger.Start())
 		defer func() { require.Error(t, stranger.Wait()) }()
 		defer func() { require.NoError(t, stranger.Process.Kill(), "it is left alone") }()
