@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// patience for a part that was asked to end, before it is killed.
-const partPatience = 20 * time.Second
+const (
+	// hurry is when a part that was asked to end is asked again: a worker lets
+	// running attempts finish at first, and hands them back then.
+	hurry = 300 * time.Millisecond
+	// partPatience is for a part that was asked to hurry, before it is killed.
+	partPatience = 20 * time.Second
+)
 
 // A part is one program of the stand, started again and again.
 type part struct {
@@ -85,21 +90,24 @@ func (p *part) kill() error {
 	return nil
 }
 
-// stop asks the program to end, twice so that it hands back what runs, and
-// kills it when it does not.
+// stop asks the program to end, then to hurry, and kills it when it does not.
 func (p *part) stop() error {
 	if !p.alive() {
 		return nil
 	}
-	for _, s := range []syscall.Signal{syscall.SIGCONT, syscall.SIGTERM, syscall.SIGTERM} {
-		if err := p.signal(s); err != nil {
+	if err := p.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	// Two signals at once would arrive as one.
+	for _, wait := range []time.Duration{hurry, partPatience} {
+		if err := p.signal(syscall.SIGTERM); err != nil {
 			return err
 		}
+		select {
+		case <-p.exited:
+			return nil
+		case <-time.After(wait):
+		}
 	}
-	select {
-	case <-p.exited:
-		return nil
-	case <-time.After(partPatience):
-		return errors.Join(fmt.Errorf("%s did not end in %s", p.name, partPatience), p.kill())
-	}
+	return errors.Join(fmt.Errorf("%s did not end in %s", p.name, partPatience), p.kill())
 }
