@@ -69,21 +69,24 @@ func New(p sampler.Problem) (*Sampler, error) {
 // Reason says which models were chosen and why, in one sentence.
 func (s *Sampler) Reason() string { return s.reason }
 
-// Propose implements sampler.Sampler.
+// Propose implements sampler.Sampler. The two models share a batch: the
+// process chooses its part first, the other model reckons with it.
 func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
 	flight := append([]space.Point(nil), pending...)
+	count := len(history) + len(flight)
+	share := (n + 1 - count%2) / 2 // even turns are the process's
 	var out []space.Point
-	for len(out) < n {
-		turn, ask := s.process, 1
-		switch {
-		case len(out) >= modelled:
-			turn, ask = s.parzen, n-len(out)
-		case (len(history)+len(flight))%2 == 1:
-			turn = s.parzen
+	for _, turn := range []struct {
+		model sampler.Sampler
+		n     int
+	}{{s.process, min(share, modelled)}, {s.parzen, n}} {
+		ask := min(turn.n, n-len(out))
+		if ask == 0 {
+			continue
 		}
-		points, err := turn.Propose(ctx, history, flight, ask)
+		points, err := turn.model.Propose(ctx, history, flight, ask)
 		if errors.Is(err, sampler.ErrExhausted) {
-			break
+			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("taking turns: %w", err)
@@ -96,6 +99,6 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	return out, nil
 }
 
-// modelled is the number of points of one batch that both models choose; the
-// Parzen estimator alone fills larger ones.
-const modelled = 64
+// modelled is the number of points of one batch that the process chooses at
+// most; the Parzen estimator is quicker for larger ones.
+const modelled = 32

@@ -47,19 +47,21 @@ func newFitter(dims []dimension, rows [][]float64, y []float64) *fitter {
 	return f
 }
 
-// fit returns the parameters, from fixed starting points.
+// fit returns the parameters, from the better of two fixed starting points.
 func (f *fitter) fit(iterations int) params {
 	d := len(f.dims)
 	best, bestCost := f.start(0), math.Inf(1)
 	for _, shift := range []float64{0, -1} {
-		theta := f.start(shift)
-		result, err := optimize.Minimize(optimize.Problem{Func: f.value, Grad: f.gradient}, theta,
-			&optimize.Settings{MajorIterations: iterations, FuncEvaluations: 2 * iterations, GradientThreshold: 1e-2,
-				Converger: &optimize.FunctionConverge{Absolute: 1e-3, Iterations: 4}}, &optimize.LBFGS{Store: 8})
-		// A line search that cannot go on has still found something.
-		if result != nil && (err == nil || len(result.X) > 0) && result.F < bestCost {
-			best, bestCost = result.X, result.F
+		if theta := f.start(shift); f.value(theta) < bestCost {
+			best, bestCost = theta, f.cost
 		}
+	}
+	result, err := optimize.Minimize(optimize.Problem{Func: f.value, Grad: f.gradient}, best,
+		&optimize.Settings{MajorIterations: iterations, FuncEvaluations: 2 * iterations, GradientThreshold: 1e-2,
+			Converger: &optimize.FunctionConverge{Absolute: 1e-2, Iterations: 3}}, &optimize.LBFGS{Store: 8})
+	// A line search that cannot go on has still found something.
+	if result != nil && (err == nil || len(result.X) > 0) && result.F < bestCost {
+		best = result.X
 	}
 	p := params{weights: make([]float64, d), scale: math.Exp(best[d]), noise: minNoise + math.Exp(best[d+1])}
 	for k := range d {
@@ -120,14 +122,16 @@ func (f *fitter) compute(theta []float64) {
 		e := math.Exp(-s)
 		corr[i], fall[i] = (1+s+s*s/3)*e, 5.0/3*(1+s)*e
 	}
+	// Symmetric matrices keep their upper triangle: element (j, i) for j < i.
 	cov := mat.NewSymDense(n, nil)
+	raw := cov.RawSymmetric().Data
 	at := 0
 	for i := range n {
 		for j := range i {
-			cov.SetSym(i, j, scale*corr[at])
+			raw[j*n+i] = scale * corr[at]
 			at++
 		}
-		cov.SetSym(i, i, scale+noise+minNoise)
+		raw[i*n+i] = scale + noise + minNoise
 	}
 	var chol mat.Cholesky
 	if !chol.Factorize(cov) {
@@ -144,17 +148,16 @@ func (f *fitter) compute(theta []float64) {
 	f.cost = 0.5*mat.Dot(alpha, mat.NewVecDense(n, f.y)) + 0.5*chol.LogDet()
 	// half is K⁻¹ - ααᵀ over the pairs; the slope is half its product with dK.
 	trace, onScale := 0.0, 0.0
-	shared := make([]float64, pairs)
+	shared, inv, a := make([]float64, pairs), inverse.RawSymmetric().Data, alpha.RawVector().Data
 	at = 0
 	for i := range n {
-		ai := alpha.AtVec(i)
 		for j := range i {
-			h := inverse.At(i, j) - ai*alpha.AtVec(j)
+			h := inv[j*n+i] - a[i]*a[j]
 			onScale += 2 * h * corr[at]
 			shared[at] = h * fall[at]
 			at++
 		}
-		trace += inverse.At(i, i) - ai*ai
+		trace += inv[i*n+i] - a[i]*a[i]
 	}
 	for k, w := range weights {
 		sum := 0.0

@@ -134,7 +134,7 @@ func TestLogImprovement(t *testing.T) {
 func TestCheckpointsGrowByParts(t *testing.T) {
 	for n := 1; n < 3000; n++ {
 		c := checkpoint(n)
-		if c > n || n-c > recentStep || float64(n-c) > max(1, float64(n)/8) {
+		if c > n || n-c > recentStep || float64(n-c) > max(1, float64(n)/6) {
 			t.Fatalf("checkpoint of %d is %d", n, c)
 		}
 	}

@@ -56,9 +56,9 @@ func (r *round) candidates(n int) *ground {
 
 // Sizes of a sampled pool.
 const (
-	poolDraws   = 1200
+	poolDraws   = 900
 	poolParents = 8
-	poolMost    = 2000
+	poolMost    = 1500
 )
 
 func (r *round) pool(n int) []valid.Vec {

@@ -11,15 +11,16 @@ import (
 // Bounds that keep a proposal cheap.
 const (
 	fitPoints     = 100 // points the parameters are fitted to
-	fitIterations = 30
-	dataPoints    = 260 // points a process is conditioned on, before recent ones
-	recentStep    = 40  // largest number of points between two fits
+	fitIterations = 25
+	recentStep    = 40 // largest number of points between two fits
 )
 
 // model is a process over one quantity with what it has computed for the last
 // history. All it keeps is a function of its last arguments.
 type model struct {
 	dims []dimension
+	// most is the number of points conditioned on, before recent ones.
+	most int
 
 	fitted      []valid.Key // what params was fitted to, with targets
 	targets     []float64
@@ -32,12 +33,12 @@ type model struct {
 }
 
 // checkpoint is the number of leading points that parameters are fitted to: it
-// grows in steps of a tenth, so that most proposals reuse a fit and the fit
+// grows in steps of a sixth, so that most proposals reuse a fit and the fit
 // depends on the history alone.
 func checkpoint(n int) int {
 	c := 1
 	for {
-		next := c + min(max(1, c/8), recentStep)
+		next := c + min(max(1, c/6), recentStep)
 		if next > n {
 			return c
 		}
@@ -104,7 +105,7 @@ func (m *model) train(all data) (data, []float64) {
 		m.params = newFitter(m.dims, fit.rows, standardize(fit.y)).fit(fitIterations)
 		m.version++
 	}
-	indices := all.spread(c, dataPoints)
+	indices := all.spread(c, m.most)
 	for i := c; i < len(all.y); i++ {
 		indices = append(indices, i)
 	}

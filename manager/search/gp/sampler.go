@@ -27,6 +27,10 @@ const (
 	enumerate = 50_000
 	// solvedCells bounds candidates times points while all are candidates.
 	solvedCells = 4_000_000
+	// valuePoints and failurePoints bound what each process is conditioned on,
+	// before recent points; a task of ten thousand experiments stays cheap.
+	valuePoints   = 240
+	failurePoints = 100
 	// fantasies bounds how many points in flight a proposal reckons with, and
 	// how many points the model chooses in one proposal.
 	fantasies = 64
@@ -64,7 +68,8 @@ func New(p sampler.Problem) (*Sampler, error) {
 	s.set, s.encoder = set, newEncoder(set)
 	s.dims = s.encoder.dims
 	s.past = sampler.NewPast(set, p.Objectives)
-	s.value.dims, s.failure.dims = s.dims, s.dims
+	s.value = model{dims: s.dims, most: valuePoints}
+	s.failure = model{dims: s.dims, most: failurePoints}
 	return s, nil
 }
 
