@@ -49,6 +49,9 @@ type Plan struct {
 	Counter       token.Counter
 	SessionHeader string
 	Worker        string
+	// OnStart is called once before the first record, with the instant that
+	// records count from; may be nil.
+	OnStart func(epoch time.Time)
 	// OnRecord gets every finished record, warm-up included; OnBody every
 	// request body before it goes out. Both may be nil, and are called from
 	// many goroutines.
@@ -95,6 +98,9 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 		return nil, err
 	}
 	defer r.close()
+	if plan.OnStart != nil {
+		plan.OnStart(r.epoch)
+	}
 	stopProgress := r.watch(ctx)
 	err = r.phases(ctx)
 	stopProgress()

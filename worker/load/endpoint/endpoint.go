@@ -141,7 +141,7 @@ type Prompt struct {
 type Options struct {
 	Kind   Kind
 	Stream bool
-	// IgnoreEOS asks the server to reach MaxTokens.
+	// IgnoreEOS asks the server to reach MaxTokens, where a prompt has one.
 	IgnoreEOS bool
 	// LegacyMaxTokens writes max_tokens where chat has max_completion_tokens.
 	LegacyMaxTokens bool
@@ -203,7 +203,7 @@ func (o Options) fill(b *object, p *Prompt) {
 	if p.MaxTokens > 0 {
 		b.set(limit, p.MaxTokens)
 	}
-	if o.IgnoreEOS {
+	if o.IgnoreEOS && p.MaxTokens > 0 {
 		b.set("ignore_eos", true)
 	}
 }

@@ -189,3 +189,24 @@ func promptDiff(r *Record) float64 {
 	}
 	return 100 * math.Abs(float64(r.Usage.Prompt-r.PlannedTokens)) / float64(r.PlannedTokens)
 }
+
+// Title is a figure's name for people.
+func Title(tag string) string {
+	if d := definition(tag); d != nil {
+		return d.Header
+	}
+	return header(tag)
+}
+
+// LargerIsBetter reports whether more of a figure is better.
+func LargerIsBetter(tag string) bool {
+	if d := definition(tag); d != nil {
+		return d.Larger
+	}
+	switch tag {
+	case TagRequestCount, TagRequestThroughput, TagOutputThroughput, TagTotalThroughput, TagGoodCount, TagGoodput,
+		"overall_usage_prompt_cache_read_pct", "theoretical_prefix_cache_hit":
+		return true
+	}
+	return false
+}

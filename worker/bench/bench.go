@@ -1,0 +1,228 @@
+// Package bench is the bench command: the load generator at the hands of a
+// person, against any OpenAI-compatible server.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/report"
+)
+
+// Command returns the bench command. It fails when no request succeeded.
+func Command() *cobra.Command {
+	o := &options{}
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure an OpenAI-compatible server under load",
+		Long: "Send traffic to an OpenAI-compatible server and measure what comes back.\n\n" +
+			"Prompts are synthetic, or come from a file: conversations, recorded traces, agentic trees.\n" +
+			"The load is a closed loop (--concurrency), an open one (--request-rate), the recorded\n" +
+			"schedule (--fixed-schedule) or users (--user-centric-rate). Ctrl-C ends a run with a\n" +
+			"valid partial report.",
+		Example: "  fleetune bench -u http://localhost:8000 -m my-model -c 8 --traffic-scenario 'D(512,128)' -n 100\n" +
+			"  fleetune bench -m my-model -r 20 -d 60s --goodput 'time_to_first_token:200 inter_token_latency:20'\n" +
+			"  fleetune bench -m my-model --search concurrency=1:256 --goodput time_to_first_token:500 -n 200",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.flags(c.Flags())
+	c.Flags().SortFlags = false
+	c.AddCommand(compareCommand())
+	return c
+}
+
+func (o *options) run(ctx context.Context, out, progress io.Writer) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	w, err := o.workload()
+	if err != nil {
+		return err
+	}
+	if o.DryRun {
+		return o.dryRun(w, out)
+	}
+	s := &session{options: o, workload: w, id: play.NewID(), view: newView(o.UI, progress)}
+	if o.Lines != "" {
+		if s.lines, err = report.CreateRecorder(o.Lines); err != nil {
+			return err
+		}
+	}
+	doc, runErr := s.document(ctx)
+	s.view.close()
+	if s.lines != nil {
+		runErr = errors.Join(runErr, s.lines.Close())
+	}
+	if doc == nil {
+		return runErr
+	}
+	return errors.Join(o.write(doc, out), runErr)
+}
+
+// session is one call of the command.
+type session struct {
+	*options
+	workload *workload
+	id       string
+	view     *view
+	lines    *report.Recorder
+}
+
+// document runs what was asked for and makes the report of it. It returns the
+// report beside the error when every request failed.
+func (s *session) document(ctx context.Context) (*report.Document, error) {
+	var doc *report.Document
+	var err error
+	switch {
+	case s.Sweep != "" || s.Search != "":
+		doc, err = s.loads(ctx)
+	default:
+		doc, err = s.repeat(ctx)
+	}
+	if doc != nil && s.workload.file != nil {
+		doc.Notes = append(doc.Notes, s.workload.file.Notes...)
+		if n := s.workload.file.Skipped; n > 0 {
+			doc.Notes = append(doc.Notes, fmt.Sprintf("%d entries of the input were left out", n))
+		}
+	}
+	return doc, err
+}
+
+// repeat runs the same load once or several times.
+func (s *session) repeat(ctx context.Context) (*report.Document, error) {
+	var results []*load.Result
+	var last error
+	for range s.Runs {
+		res, err := s.once(ctx, s.options)
+		if res == nil {
+			return nil, err
+		}
+		results, last = append(results, res), err
+		if ctx.Err() != nil || err != nil {
+			break
+		}
+	}
+	doc := report.New(s.id, s.options, results[len(results)-1])
+	if len(results) > 1 {
+		doc.Runs = report.Repeats(results, s.Confidence)
+	}
+	return doc, last
+}
+
+func (s *session) once(ctx context.Context, o *options) (*load.Result, error) {
+	plan, err := o.plan(s.workload)
+	if err != nil {
+		return nil, err
+	}
+	plan.OnProgress = s.view.show
+	if s.lines != nil {
+		plan.OnStart = s.lines.Start
+		plan.OnRecord = s.lines.Add
+	}
+	return load.Run(ctx, *plan)
+}
+
+// loads runs a sweep or a search.
+func (s *session) loads(ctx context.Context) (*report.Document, error) {
+	var points []load.Point
+	var best *load.Point
+	var err error
+	target := load.Attainment{Good: s.Good, HasSLOs: s.Goodput != ""}
+	if s.Sweep != "" {
+		name, values, parseErr := parseSweep(s.Sweep)
+		if parseErr != nil {
+			return nil, parseErr
+		}
+		points, err = load.Sweep(ctx, values, target, s.probe(name))
+	} else {
+		name, least, most, parseErr := parseSearch(s.Search)
+		if parseErr != nil {
+			return nil, parseErr
+		}
+		spec := load.SearchSpec{Least: least, Most: most, Whole: name == "concurrency", Attainment: target}
+		points, best, err = load.Search(ctx, spec, s.probe(name))
+	}
+	if len(points) == 0 {
+		if err == nil {
+			err = errors.New("stopped before the first load was measured")
+		}
+		return nil, err
+	}
+	doc := report.New(s.id, s.options, points[len(points)-1].Result)
+	doc.Points = report.Points(points)
+	if best != nil {
+		doc.Best = &best.Load
+	}
+	if allFailed(points) {
+		err = errors.Join(err, load.ErrAllFailed)
+	}
+	return doc, err
+}
+
+func allFailed(points []load.Point) bool {
+	for _, p := range points {
+		if p.Result.Summary.Value(metrics.TagRequestCount) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// probe runs the flags' load with one of its values replaced.
+func (s *session) probe(name string) load.Probe {
+	return func(ctx context.Context, x float64) (*load.Result, error) {
+		o := *s.options
+		if name == "rate" {
+			o.Rate = x
+		} else {
+			o.Concurrency = int(x)
+		}
+		s.view.title(fmt.Sprintf("%s %g", name, x))
+		return s.once(ctx, &o)
+	}
+}
+
+// write writes the report everywhere it was asked for.
+func (o *options) write(doc *report.Document, out io.Writer) error {
+	var errs []error
+	file := func(path string, write func(io.Writer) error) {
+		if path == "" {
+			return
+		}
+		if path == "-" {
+			errs = append(errs, write(out))
+			return
+		}
+		errs = append(errs, report.WriteFile(path, write))
+	}
+	if o.JSON != "-" {
+		errs = append(errs, doc.WriteTable(out))
+		if doc.Points != nil {
+			errs = append(errs, doc.WritePoints(out))
+		}
+	}
+	file(o.JSON, doc.WriteJSON)
+	file(o.CSV, doc.WriteCSV)
+	file(o.HTML, doc.WriteHTML)
+	if o.AIPerf != "" {
+		errs = append(errs, doc.WriteAIPerf(o.AIPerf))
+	}
+	return errors.Join(errs...)
+}

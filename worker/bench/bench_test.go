@@ -1,0 +1,231 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/mockopenai"
+	"github.com/fleetune/fleetune/worker/load/report"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// The signal package's own watcher stays for the life of the process.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv"))
+}
+
+func serve(t *testing.T, behave func(n int, r *mockopenai.Recording) mockopenai.Behaviour) *mockopenai.Server {
+	s, err := mockopenai.Start(mockopenai.Config{Behave: behave})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func call(ctx context.Context, args ...string) (string, error) {
+	c := Command()
+	var out bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(&bytes.Buffer{})
+	c.SetArgs(args)
+	err := c.ExecuteContext(ctx)
+	return out.String(), err
+}
+
+func read(t *testing.T, path string) *report.Document {
+	d, err := readReport(path)
+	require.NoError(t, err)
+	return d
+}
+
+func TestARunWritesEveryReport(t *testing.T) {
+	server := serve(t, nil)
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	t.Setenv("BENCH_TEST_KEY", "hush")
+	out, err := call(t.Context(), "-u", server.URL, "-m", "m", "-c", "2", "-n", "12", "--traffic-scenario", "D(8,4)", "--warmup-request-count", "2",
+		"--api-key-env", "BENCH_TEST_KEY", "-H", "X-A: b", "--extra-inputs", "temperature:0.5", "--goodput", "time_to_first_token:10000", "--slice-duration", "10ms",
+		"--json", at("r.json"), "--csv", at("r.csv"), "--requests", at("r.jsonl"), "--html", at("r.html"), "--aiperf-dir", at("aiperf"))
+	require.NoError(t, err)
+	require.Contains(t, out, "Time to First Token (ms)")
+	d := read(t, at("r.json"))
+	require.Equal(t, 12.0, d.Metrics[metrics.TagRequestCount].Avg)
+	require.Equal(t, 12.0, d.Metrics[metrics.TagGoodCount].Avg)
+	require.Equal(t, 2.0, d.Warmup[metrics.TagRequestCount].Avg)
+	require.NotEmpty(t, d.Slices)
+	raw, err := os.ReadFile(at("r.json"))
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "hush", "a report holds no secret")
+	lines, err := os.ReadFile(at("r.jsonl"))
+	require.NoError(t, err)
+	require.Equal(t, 14, strings.Count(string(lines), "\n"))
+	for _, name := range []string{"r.csv", "r.html", "aiperf/profile_export_aiperf.json"} {
+		require.FileExists(t, at(name))
+	}
+	r := server.Recordings()[0]
+	require.Equal(t, "Bearer hush", r.Header.Get("Authorization"))
+	require.Equal(t, "b", r.Header.Get("X-A"))
+	require.Equal(t, "0.5", string(r.Body["temperature"]))
+	require.Equal(t, 8, r.PromptTokens())
+}
+
+func TestJSONGoesToStandardOutputAlone(t *testing.T) {
+	server := serve(t, nil)
+	out, err := call(t.Context(), "-u", server.URL, "-n", "2", "--traffic-scenario", "D(8,4)", "--json", "-")
+	require.NoError(t, err)
+	require.True(t, json.Valid([]byte(out)))
+}
+
+func TestACommandInWhichEveryRequestFails(t *testing.T) {
+	server := serve(t, func(int, *mockopenai.Recording) mockopenai.Behaviour {
+		return mockopenai.Behaviour{Fault: mockopenai.TooMany}
+	})
+	out, err := call(t.Context(), "-u", server.URL, "-n", "3")
+	require.ErrorIs(t, err, load.ErrAllFailed)
+	require.Contains(t, out, "3 × rate_limited (429)")
+}
+
+func TestStoppingGivesAPartialReport(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := serve(t, func(n int, _ *mockopenai.Recording) mockopenai.Behaviour {
+		if n == 20 {
+			cancel()
+		}
+		return mockopenai.Behaviour{}
+	})
+	path := filepath.Join(t.TempDir(), "r.json")
+	_, err := call(ctx, "-u", server.URL, "-d", "1h", "--traffic-scenario", "D(8,4)", "--json", path)
+	require.NoError(t, err)
+	d := read(t, path)
+	require.True(t, d.Cancelled)
+	require.GreaterOrEqual(t, d.Metrics[metrics.TagRequestCount].Avg, 19.0)
+}
+
+func TestSweepAndSearch(t *testing.T) {
+	// The server answers sessions beyond three at once too late.
+	server := serve(t, func(_ int, r *mockopenai.Recording) mockopenai.Behaviour {
+		if r.Int("max_tokens") > 3 {
+			return mockopenai.Behaviour{Fault: mockopenai.ServerError}
+		}
+		return mockopenai.Behaviour{TTFT: time.Millisecond}
+	})
+	path := filepath.Join(t.TempDir(), "r.json")
+	out, err := call(t.Context(), "-u", server.URL, "-n", "4", "--traffic-scenario", "D(8,2)", "--sweep", "concurrency=1,2,4", "--json", path)
+	require.NoError(t, err)
+	require.Contains(t, out, "meets SLOs")
+	d := read(t, path)
+	require.Len(t, d.Points, 3)
+	_, err = call(t.Context(), "-u", server.URL, "-n", "4", "--traffic-scenario", "D(8,2)", "--search", "concurrency=1:4", "--goodput", "time_to_first_token:60000", "--json", path)
+	require.NoError(t, err)
+	require.Equal(t, 4.0, *read(t, path).Best)
+	_, err = call(t.Context(), "-u", server.URL, "-n", "4", "--traffic-scenario", "D(8,9)", "--search", "concurrency=1:4", "--json", path)
+	require.ErrorIs(t, err, load.ErrAllFailed)
+	require.Nil(t, read(t, path).Best)
+}
+
+func TestRepeatedRunsAreCompared(t *testing.T) {
+	dir := t.TempDir()
+	for name, delay := range map[string]time.Duration{"a.json": 0, "b.json": 20 * time.Millisecond} {
+		server := serve(t, func(int, *mockopenai.Recording) mockopenai.Behaviour { return mockopenai.Behaviour{TTFT: delay} })
+		_, err := call(t.Context(), "-u", server.URL, "-n", "4", "--traffic-scenario", "D(8,2)", "--num-profile-runs", "3", "--json", filepath.Join(dir, name))
+		require.NoError(t, err)
+	}
+	out, err := call(t.Context(), "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"))
+	require.NoError(t, err)
+	require.Contains(t, out, "3 and 3 runs")
+	_, err = call(t.Context(), "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "no.json"))
+	require.Error(t, err)
+}
+
+func TestEveryLoadShape(t *testing.T) {
+	server := serve(t, nil)
+	mooncake := filepath.Join(t.TempDir(), "m.jsonl")
+	require.NoError(t, os.WriteFile(mooncake, []byte(`{"timestamp":100,"input_length":8,"output_length":2}`+"\n"+`{"timestamp":140,"input_length":9,"output_length":2}`+"\n"), 0o600))
+	agents := filepath.Join(t.TempDir(), "d.jsonl")
+	require.NoError(t, os.WriteFile(agents, []byte(`{"session_id":"r","turns":[{"messages":[{"role":"user","content":"a"}],"spawns":["c"]},{"messages":[{"role":"user","content":"b"}],"forks":["f"]}]}
+{"session_id":"c","turns":[{"messages":[{"role":"user","content":"child"}]}]}
+{"session_id":"f","turns":[{"messages":[{"role":"user","content":"fork"}]}]}
+`), 0o600))
+	for name, c := range map[string]struct {
+		args []string
+		want int
+	}{
+		"rate":     {[]string{"-r", "200", "--arrival-pattern", "gamma", "--arrival-smoothness", "2", "-n", "20"}, 20},
+		"burst":    {[]string{"--arrival-pattern", "burst", "-n", "20"}, 20},
+		"users":    {[]string{"--user-centric-rate", "100", "--num-users", "5", "-n", "20", "--session-turns-mean", "3"}, 20},
+		"schedule": {[]string{"--fixed-schedule", "-f", mooncake, "--fixed-schedule-speedup", "2"}, 2},
+		"dataset":  {[]string{"-f", mooncake, "-n", "5"}, 5},
+		"agents":   {[]string{"-f", agents}, 4},
+		"default":  {[]string{"-c", "7"}, 14},
+		"cancel":   {[]string{"-n", "4", "--request-cancellation-rate", "50", "--prefill-concurrency", "1"}, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Forget()
+			_, err := call(t.Context(), append([]string{"-u", server.URL, "-m", "m"}, c.args...)...)
+			require.NoError(t, err)
+			require.Len(t, server.Recordings(), c.want)
+			if name != "agents" {
+				return
+			}
+			last := server.Recordings()[3]
+			require.Contains(t, last.PromptText(), "fork", "the fork starts with its parent's history")
+			require.True(t, strings.HasPrefix(last.PromptText(), "atok "), last.PromptText())
+		})
+	}
+}
+
+func TestFlagsAreCheckedAllAtOnce(t *testing.T) {
+	_, err := call(t.Context(), "--fixed-schedule", "-r", "3", "--num-profile-runs", "11", "--sweep", "users=1", "--search", "rate=5:1", "--ui", "loud")
+	for _, says := range []string{"exclude each other", "needs --input-file", "between 1 and 10", "--sweep", "wrong order", "--ui"} {
+		require.ErrorContains(t, err, says)
+	}
+	for _, args := range [][]string{{"-f", "/nowhere"}, {"--traffic-scenario", "Q(1)"}, {"--endpoint-type", "x"}, {"--goodput", "x:1"}, {"--api-key-env", "NO_SUCH_KEY"}, {"--extra-inputs", "x"}, {"--sweep", "concurrency=1.5"}} {
+		_, err := call(t.Context(), args...)
+		require.Error(t, err, args)
+	}
+}
+
+func TestDryRunSendsNothing(t *testing.T) {
+	server := serve(t, nil)
+	out, err := call(t.Context(), "--dry-run", "-m", "m", "--traffic-scenario", "D(6,4)", "-c", "3", "--warmup-request-count", "2")
+	require.NoError(t, err)
+	golden := filepath.Join("testdata", "dryrun.txt")
+	if *update {
+		require.NoError(t, os.WriteFile(golden, []byte(out), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), out)
+	out, err = call(t.Context(), "--dry-run", "-u", server.URL, "-f", "../load/input/testdata/trace_0026.json.gz")
+	require.NoError(t, err)
+	require.Contains(t, out, "Trees: 1 with 1 conversations")
+	require.Empty(t, server.Recordings())
+}
+
+func TestViewWritesNowAndThen(t *testing.T) {
+	var b bytes.Buffer
+	v := newView("auto", &b)
+	for i := range 25 {
+		v.show(load.Progress{Phase: metrics.Profiling, Elapsed: time.Duration(i+1) * time.Second, Live: metrics.Live{Done: 10 * i}})
+	}
+	require.Equal(t, 2, strings.Count(b.String(), "\n"))
+	require.Contains(t, b.String(), "10.0 req/s")
+	var l bytes.Buffer
+	v = newView("live", &l)
+	v.show(load.Progress{Elapsed: time.Second})
+	v.close()
+	require.True(t, strings.HasPrefix(l.String(), "\r"))
+	require.True(t, strings.HasSuffix(l.String(), "\n"))
+}

@@ -1,0 +1,186 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/agentic"
+	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/drive"
+	"github.com/fleetune/fleetune/worker/load/endpoint"
+	"github.com/fleetune/fleetune/worker/load/input"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/pace"
+	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/transport"
+)
+
+// workload is what the flags say to send.
+type workload struct {
+	source func() (conversation.Source, error)
+	list   []*conversation.Conversation
+	file   *input.Workload
+}
+
+func (o *options) workload() (*workload, error) {
+	if o.InputFile == "" {
+		return o.synthetic()
+	}
+	w, err := input.Load(o.InputFile, input.Options{
+		Format: input.Format(o.Format), Seed: o.Seed, BlockSize: o.BlockSize, Limit: o.Limit, MaxInput: o.MaxInput,
+		Models: o.Models, IdleGap: o.IdleGap, IgnoreDelays: o.IgnoreDelays, ThinkTime: o.ThinkTime, DelayCap: o.DelayCap,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loading the input: %w", err)
+	}
+	order, err := conversation.ParseOrder(o.Order)
+	if err != nil {
+		return nil, err
+	}
+	return &workload{file: w, list: w.Conversations, source: func() (conversation.Source, error) {
+		return conversation.NewDataset(w.Conversations, order, o.Seed)
+	}}, nil
+}
+
+func (o *options) synthetic() (*workload, error) {
+	scenario, err := input.ParseScenario(o.Scenario)
+	if err != nil {
+		return nil, err
+	}
+	s := input.Synthetic{Scenario: scenario, SharedSystem: o.SharedSystem, UserContext: o.UserContext,
+		Prefixes: o.Prefixes, PrefixLength: o.PrefixLength, Documents: o.Documents, Seed: o.Seed}
+	if o.TurnsMean > 0 {
+		s.Turns = input.Length{Law: input.Normal, A: o.TurnsMean, B: o.TurnsStd}
+	}
+	if o.DelayMean > 0 {
+		s.Delay = input.Length{Law: input.Normal, A: o.DelayMean, B: o.DelayStd}
+	}
+	return &workload{list: s.Take(max(o.Preview, 1)), source: func() (conversation.Source, error) { return s.NewSource(), nil }}, nil
+}
+
+// trees are the workload's agentic traces, if it has any.
+func (w *workload) trees() bool { return w.file != nil && len(w.file.Trees) > 0 }
+
+func (o *options) target() (transport.Config, error) {
+	kind, err := endpoint.ParseKind(o.Endpoint)
+	if err != nil {
+		return transport.Config{}, fmt.Errorf("--endpoint-type: %w", err)
+	}
+	extra := map[string]json.RawMessage{}
+	for _, e := range o.Extra {
+		name, value, ok := strings.Cut(e, ":")
+		if !ok || name == "" {
+			return transport.Config{}, fmt.Errorf("--extra-inputs %q: want name:value", e)
+		}
+		raw := json.RawMessage(value)
+		if !json.Valid(raw) {
+			raw, _ = json.Marshal(value) // a string always encodes
+		}
+		extra[name] = raw
+	}
+	headers := http.Header{}
+	for _, h := range o.Headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return transport.Config{}, errors.New("--header: want 'Name: value'")
+		}
+		headers.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	key := ""
+	if o.APIKeyEnv != "" {
+		if key = os.Getenv(o.APIKeyEnv); key == "" {
+			return transport.Config{}, fmt.Errorf("--api-key-env: %s is not set", o.APIKeyEnv)
+		}
+	}
+	return transport.Config{
+		URLs: o.URLs, Path: o.Path, Headers: headers, APIKey: key, Reuse: transport.Reuse(o.Reuse), Timeout: o.Timeout,
+		IdleTimeout: o.IdleTimeout, KeepAlive: o.KeepAlive, CAFile: o.CAFile, InsecureTLS: o.InsecureTLS,
+		Options: endpoint.Options{Kind: kind, Stream: o.Streaming && kind.Streams(), IgnoreEOS: o.IgnoreEOS && kind.Streams(),
+			LegacyMaxTokens: o.LegacyTokens, Extra: extra},
+	}, nil
+}
+
+// shape is the load shape of the flags, the first of them that is asked for.
+func (o *options) shape() drive.Shape {
+	s := drive.Shape{
+		Concurrency: o.Concurrency, Prefill: o.Prefill, Arrival: pace.Arrival(o.Arrival), Smoothness: o.Smoothness,
+		ConcurrencyRamp: o.ConcRamp, PrefillRamp: o.PrefillRamp, RateRamp: o.RateRamp,
+		SpeedUp: o.SpeedUp, From: o.From, To: o.To, AutoOffset: o.AutoOffset && o.From == 0, Users: o.Users,
+	}
+	switch {
+	case o.Schedule:
+		s.Kind = drive.Schedule
+	case o.UserRate > 0:
+		s.Kind, s.Rate = drive.Users, o.UserRate
+	case o.Rate > 0 || s.Arrival == pace.Burst:
+		s.Kind, s.Rate = drive.Open, o.Rate
+	default:
+		s.Kind, s.Concurrency = drive.Closed, max(1, o.Concurrency)
+	}
+	return s
+}
+
+// plan makes the plan of one run.
+func (o *options) plan(w *workload) (*load.Plan, error) {
+	target, err := o.target()
+	if err != nil {
+		return nil, err
+	}
+	slos, err := metrics.ParseSLOs(o.Goodput)
+	if err != nil {
+		return nil, fmt.Errorf("--goodput: %w", err)
+	}
+	shape := o.shape()
+	p := &load.Plan{
+		Target: target, Models: o.Models, List: w.list, SLOs: slos, Slice: o.Slice, Seed: o.Seed, MaxTokens: o.MaxTokens,
+		SessionHeader: o.SessionHeader, Worker: fmt.Sprintf("local-%d", os.Getpid()),
+		Profile: drive.Phase{Name: metrics.Profiling, Shape: shape, Requests: o.Requests, Sessions: o.Sessions, Duration: o.Duration,
+			Grace: o.Grace, CancelPercent: o.CancelRate, CancelDelay: o.CancelDelay},
+	}
+	if shape.Kind == drive.Users {
+		p.Profile.Grace = -1
+	}
+	if w.trees() {
+		return p, o.agentic(p, w)
+	}
+	if p.Source, err = w.source(); err != nil {
+		return nil, err
+	}
+	if shape.Kind != drive.Schedule && o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {
+		p.Profile.Requests = max(10, 2*shape.Concurrency)
+	}
+	if o.WarmRequests > 0 || o.WarmDuration > 0 {
+		warm := shape
+		if warm.Kind == drive.Schedule || warm.Kind == drive.Users {
+			warm = drive.Shape{Kind: drive.Closed, Concurrency: max(1, o.Concurrency, o.Users)}
+		}
+		p.Warmup = &drive.Phase{Name: metrics.Warmup, Shape: warm, Requests: o.WarmRequests, Duration: o.WarmDuration, Grace: -1}
+	}
+	return p, p.Profile.Validate()
+}
+
+func (o *options) agentic(p *load.Plan, w *workload) error {
+	marker, err := play.ParseTarget(o.CacheBust)
+	if err != nil {
+		return fmt.Errorf("--cache-bust: %w", err)
+	}
+	cfg := agentic.Config{
+		Trees: w.file.Trees, Lanes: max(1, o.Concurrency), Seed: o.Seed, StartMin: o.StartMin, StartMax: o.StartMax,
+		AllowWrap: o.Wrap, Marker: marker, Benchmark: fmt.Sprintf("%d-%d", o.Seed, time.Now().UnixNano()),
+		LaneCap: o.LaneCap, IdleCap: o.SystemIdle, Burst: o.Burst, MaxTrees: o.Sessions, MaxRequests: o.Requests,
+	}
+	if !w.file.Trees[0].Timed {
+		cfg.StartMin, cfg.StartMax = 0, 0 // authored trees are played from their beginning
+	}
+	if o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {
+		cfg.MaxTrees = max(cfg.Lanes, len(w.file.Trees))
+	}
+	p.Agentic = &load.Agentic{Config: cfg, Warmup: o.AgentWarmup && w.file.Trees[0].Timed}
+	return nil
+}

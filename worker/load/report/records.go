@@ -1,0 +1,142 @@
+package report
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/fleetune/fleetune/worker/load/metrics"
+)
+
+// A Value is one figure of one request.
+type Value struct {
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+}
+
+// A Line is one request in the file of requests. Instants are wall-clock
+// nanoseconds, derived from the run's start and its monotonic clock.
+type Line struct {
+	Metadata Metadata         `json:"metadata"`
+	Metrics  map[string]Value `json:"metrics"`
+	Error    *metrics.Error   `json:"error"`
+}
+
+// Metadata places a request in its run.
+type Metadata struct {
+	SessionNum   int64   `json:"session_num"`
+	Request      string  `json:"x_request_id"`
+	Correlation  string  `json:"x_correlation_id"`
+	Conversation string  `json:"conversation_id"`
+	Turn         int     `json:"turn_index"`
+	Scheduled    int64   `json:"scheduled_ns,omitempty"`
+	Issued       int64   `json:"credit_issued_ns"`
+	Start        int64   `json:"request_start_ns"`
+	Ack          int64   `json:"request_ack_ns,omitempty"`
+	End          int64   `json:"request_end_ns"`
+	Worker       string  `json:"worker_id"`
+	Phase        string  `json:"benchmark_phase"`
+	Cancelled    bool    `json:"was_cancelled"`
+	CancelledAt  int64   `json:"cancellation_time_ns,omitempty"`
+	Depth        int     `json:"agent_depth"`
+	Parent       *string `json:"parent_correlation_id"`
+	Root         string  `json:"root_correlation_id"`
+	URL          string  `json:"url,omitempty"`
+	Finish       string  `json:"finish_reason,omitempty"`
+}
+
+// A Recorder writes a line for every request. It is safe for concurrent use;
+// the first error is kept for Close.
+type Recorder struct {
+	mu    sync.Mutex
+	file  io.Closer
+	w     *bufio.Writer
+	epoch time.Time
+	defs  []metrics.Definition
+	err   error
+}
+
+// CreateRecorder opens a file of requests. Records count from epoch; it may be
+// set later, before the first record.
+func CreateRecorder(path string) (*Recorder, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("creating the file of requests: %w", err)
+	}
+	return &Recorder{file: f, w: bufio.NewWriterSize(f, 1<<16), defs: metrics.Definitions()}, nil
+}
+
+// Start sets what the records' instants count from.
+func (r *Recorder) Start(epoch time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.epoch = epoch
+}
+
+// Add writes a record.
+func (r *Recorder) Add(rec *metrics.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return
+	}
+	line, err := json.Marshal(NewLine(rec, r.epoch, r.defs))
+	if err == nil {
+		_, err = r.w.Write(append(line, '\n'))
+	}
+	r.err = err
+}
+
+// Close flushes the file.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.err
+	if flushErr := r.w.Flush(); err == nil {
+		err = flushErr
+	}
+	if closeErr := r.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("writing the file of requests: %w", err)
+	}
+	return nil
+}
+
+// NewLine makes the line of a record.
+func NewLine(rec *metrics.Record, epoch time.Time, defs []metrics.Definition) Line {
+	wall := func(ns int64) int64 {
+		if ns <= 0 {
+			return 0
+		}
+		return epoch.UnixNano() + ns
+	}
+	l := Line{Error: rec.Err, Metrics: map[string]Value{}, Metadata: Metadata{
+		SessionNum: rec.Number, Request: rec.Request, Correlation: rec.Session, Conversation: rec.Conversation,
+		Turn: rec.Turn, Scheduled: wall(rec.Scheduled), Issued: wall(rec.Issued), Start: wall(rec.Start),
+		Ack: wall(rec.Headers), End: wall(rec.End), Worker: rec.Worker, Phase: string(rec.Phase),
+		Cancelled: rec.Cancelled > 0, CancelledAt: wall(rec.Cancelled), Depth: rec.Depth, Root: rec.Root,
+		URL: rec.URL, Finish: rec.Finish,
+	}}
+	if rec.Parent != "" {
+		l.Metadata.Parent = &rec.Parent
+	}
+	if !rec.Valid() {
+		return l
+	}
+	for _, d := range defs {
+		if d.Of == nil {
+			continue
+		}
+		if x := d.Of(rec); !math.IsNaN(x) && !math.IsInf(x, 0) {
+			l.Metrics[d.Tag] = Value{x, d.Unit}
+		}
+	}
+	return l
+}

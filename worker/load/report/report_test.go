@@ -1,0 +1,177 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/drive"
+	"github.com/fleetune/fleetune/worker/load/metrics"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(path, got, 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got))
+}
+
+const msec = int64(1e6)
+
+func record(i int64) *metrics.Record {
+	start := 100*msec + i*20*msec
+	r := &metrics.Record{
+		Number: i, Request: "r", Session: "s", Root: "s", Conversation: "c", Phase: metrics.Profiling, Worker: "w",
+		Scheduled: start - msec, Issued: start - msec/2, Start: start, Sent: start + msec/10, Headers: start + 2*msec, End: start + 90*msec,
+		InputTokens: 10, ContentTokens: 3, WantedTokens: 3, PlannedTokens: 10, Streamed: true,
+		Usage: metrics.Usage{Prompt: 10, Completion: 3, Total: 13, Reasoning: -1, CacheRead: 5, CacheWrite: -1, CacheMiss: -1},
+		HTTP:  metrics.NoHTTP(),
+	}
+	for k := range int64(3) {
+		r.Chunks = append(r.Chunks, metrics.Chunk{At: start + (10+i)*msec + k*30*msec})
+	}
+	return r
+}
+
+func result() *load.Result {
+	c := metrics.NewCollector(metrics.Options{SLOs: []metrics.SLO{{Tag: metrics.TagTTFT, Bound: 12}}, Slice: 100 * msec})
+	for i := range int64(6) {
+		c.Add(record(i))
+	}
+	bad := record(6)
+	bad.Err = &metrics.Error{Class: metrics.ErrRateLimited, Code: 429, Message: "slow <down>"}
+	c.Add(bad)
+	at := time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
+	return &load.Result{Start: at, End: at.Add(time.Second), Summary: c.Summary(), Tokens: "bytes",
+		Drive: &drive.Report{Issued: 7, Skipped: 2, Resets: 1, Lost: 30 * time.Millisecond}}
+}
+
+func document() *Document { return New("b1", map[string]any{"rate": 50}, result()) }
+
+func TestGoldenOutputs(t *testing.T) {
+	d := document()
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"report.json": func(b *bytes.Buffer) error { return d.WriteJSON(b) },
+		"report.csv":  func(b *bytes.Buffer) error { return d.WriteCSV(b) },
+		"slices.csv":  func(b *bytes.Buffer) error { return d.WriteSlicesCSV(b) },
+		"table.txt":   func(b *bytes.Buffer) error { return d.WriteTable(b) },
+		"page.html":   func(b *bytes.Buffer) error { return d.WriteHTML(b) },
+		"aiperf.json": func(b *bytes.Buffer) error { return d.writeAIPerfJSON(b) },
+	} {
+		var b bytes.Buffer
+		require.NoError(t, write(&b))
+		golden(t, name, b.Bytes())
+	}
+}
+
+func TestTheDocumentReadsBack(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, document().WriteJSON(&b))
+	d, err := Read(&b)
+	require.NoError(t, err)
+	require.Equal(t, document().Metrics, d.Metrics)
+	_, err = Read(strings.NewReader(`{"schema":"other"}`))
+	require.ErrorContains(t, err, "schema")
+}
+
+func TestThePageNeedsNothingElseAndEscapes(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, document().WriteHTML(&b))
+	for _, no := range []string{"<script", "http://", "https://", "@import", "slow <down>"} {
+		require.NotContains(t, b.String(), no)
+	}
+	require.Contains(t, b.String(), "slow &lt;down&gt;")
+}
+
+func TestAIPerfLayout(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, document().WriteAIPerf(dir))
+	raw, err := os.ReadFile(filepath.Join(dir, "profile_export_aiperf.json"))
+	require.NoError(t, err)
+	var d map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(raw, &d))
+	for _, name := range []string{"schema_version", "time_to_first_token", "request_throughput", "error_summary", "was_cancelled", "input_config"} {
+		require.Contains(t, d, name)
+	}
+	for _, name := range []string{"profile_export_aiperf.csv", "profile_export_aiperf_timeslices.csv", "profile_export_aiperf_timeslices.json"} {
+		require.FileExists(t, filepath.Join(dir, name))
+	}
+}
+
+func TestRequestsAsLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.jsonl")
+	rec, err := CreateRecorder(path)
+	require.NoError(t, err)
+	rec.Start(time.Unix(1000, 0))
+	rec.Add(record(0))
+	failed := record(1)
+	failed.Err = &metrics.Error{Class: metrics.ErrServer, Code: 500, Message: "x"}
+	rec.Add(failed)
+	require.NoError(t, rec.Close())
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	require.Len(t, lines, 2)
+	var one, two Line
+	require.NoError(t, json.Unmarshal([]byte(lines[0]), &one))
+	require.NoError(t, json.Unmarshal([]byte(lines[1]), &two))
+	require.Equal(t, time.Unix(1000, 0).UnixNano()+100*msec, one.Metadata.Start)
+	require.Equal(t, 10.0, one.Metrics[metrics.TagTTFT].Value)
+	require.Nil(t, one.Error)
+	require.Empty(t, two.Metrics)
+	require.Equal(t, metrics.ErrServer, two.Error.Class)
+}
+
+// Student's t and Welch's test against tables and a worked example.
+func TestStatistics(t *testing.T) {
+	r := repeat([]float64{10, 12, 14}, "ms", 0.95)
+	require.InDelta(t, 12, r.Mean, 1e-12)
+	require.InDelta(t, 2, r.Std, 1e-12)
+	require.InDelta(t, 12-4.302653*2/math.Sqrt(3), r.Low, 1e-5)
+	require.InDelta(t, 1.0/6, r.CV, 1e-12)
+	// Means 20.82 and 23.7 of 15 samples each.
+	require.InDelta(t, 0.0106, welch(20.82, 2.80, 15, 23.71, 2.96, 15), 5e-4)
+	require.Equal(t, 1.0, welch(5, 0, 3, 5, 0, 3))
+	require.Equal(t, 0.0, welch(5, 0, 3, 6, 0, 3))
+	alone := repeat([]float64{3}, "ms", 0.95)
+	require.Equal(t, []float64{3, 3}, []float64{alone.Low, alone.High})
+}
+
+func TestComparison(t *testing.T) {
+	a, b := document(), document()
+	slow := b.Metrics[metrics.TagTTFT]
+	slow.Avg += 40
+	b.Metrics[metrics.TagTTFT] = slow
+	found := map[string]Difference{}
+	for _, d := range Compare(a, b, 0.05) {
+		found[d.Tag] = d
+	}
+	require.True(t, found[metrics.TagTTFT].Differs)
+	require.False(t, found[metrics.TagLatency].Differs)
+	require.True(t, math.IsNaN(found[metrics.TagRequestThroughput].P), "one figure of one run says nothing of noise")
+	var out bytes.Buffer
+	require.NoError(t, WriteComparison(&out, Compare(a, b, 0.05), 0.05))
+	require.Contains(t, out.String(), "worse")
+	require.Contains(t, out.String(), "repeat the runs")
+
+	a.Runs = Repeats([]*load.Result{result(), result()}, 0.95)
+	b.Runs = Repeats([]*load.Result{result(), result()}, 0.95)
+	for _, d := range Compare(a, b, 0.05) {
+		require.Equal(t, "2 and 2 runs", d.Basis)
+		require.False(t, d.Differs, d.Tag)
+	}
+}
