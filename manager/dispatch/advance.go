@@ -48,8 +48,7 @@ func (p *planner) advance(ctx context.Context, r *run) error {
 }
 
 func (r *run) wantsBaseline() bool {
-	c := r.task.Spec.Command
-	return c != nil && c.Baseline != nil && r.last == 0
+	return r.baselinePoint != nil && r.last == 0
 }
 
 func (r *run) baselineRuns() bool {
@@ -65,7 +64,7 @@ func (p *planner) measureBaseline(ctx context.Context, r *run) error {
 	if err := p.Store.SetBaseline(ctx, r.task.ID, 1); err != nil {
 		return err
 	}
-	return p.insert(ctx, r, experiment.Baseline, []space.Point{r.task.Spec.Command.Baseline}, nil)
+	return p.insert(ctx, r, experiment.Baseline, []space.Point{r.baselinePoint}, nil)
 }
 
 // searched says that no point is left to propose.

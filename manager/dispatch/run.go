@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -37,11 +38,13 @@ type run struct {
 	// last is the highest number in use.
 	last int
 	// planned counts baseline and search experiments, confirmations not.
-	planned   int
-	baseline  *ended
-	confirms  map[int]bool // numbers that have a confirmation, ended or not
-	exhausted bool         // the sampler has nothing left
-	timedOut  bool         // the task's time is over
+	planned int
+	// baselinePoint is measured first; nil when there is nothing to compare with.
+	baselinePoint space.Point
+	baseline      *ended
+	confirms      map[int]bool // numbers that have a confirmation, ended or not
+	exhausted     bool         // the sampler has nothing left
+	timedOut      bool         // the task's time is over
 }
 
 // An entry is a live experiment.
@@ -90,10 +93,31 @@ func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 			r.adaptive = s.Adaptive
 		}
 	}
+	if r.baselinePoint, err = baselineOf(spec); err != nil {
+		return nil, err
+	}
 	for _, e := range experiments {
 		r.load(e)
 	}
 	return r, nil
+}
+
+// baselineOf is the point a command task names, or else the first of its space.
+func baselineOf(spec *task.Task) (space.Point, error) {
+	if spec.Command == nil {
+		return nil, nil
+	}
+	if spec.Command.Baseline != nil {
+		return spec.Command.Baseline, nil
+	}
+	points, err := search.First(spec.Space)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the baseline: %w", err)
+	}
+	for p := range points {
+		return p, nil
+	}
+	return nil, errors.New("no point of the space meets the constraints")
 }
 
 // staged says that experiments build before they need their devices.
@@ -195,8 +219,11 @@ func (r *run) offer(e *entry) wire.Offer {
 		Seed: r.task.Spec.Optimization.Seed + int64(e.number), Repeats: r.task.Spec.Optimization.Repeats,
 		Spec: r.spec, Staged: r.queue.Staged, Requirements: r.need,
 	}
+	for _, objective := range r.task.Spec.Optimization.Objectives {
+		o.Metrics = append(o.Metrics, objective.Metric)
+	}
 	if e.purpose == experiment.Confirm {
-		o.Baseline = r.task.Spec.Command.Baseline
+		o.Baseline = r.baselinePoint
 	}
 	return o
 }

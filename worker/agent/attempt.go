@@ -89,6 +89,9 @@ func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
 	}
 	a.faultPoint("before-report")
 	a.report(at, r)
+	if place.lease == nil {
+		a.lookAround() // it ended in staging: the next one may stage
+	}
 }
 
 // perform stages and runs an attempt. It returns the place that holds the
@@ -122,7 +125,8 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 		if err != nil {
 			return infra("lease", fmt.Errorf("waiting for devices: %w", err)), p
 		}
-		p.release() // the next one may stage
+		p.release()
+		a.lookAround() // the next one may stage
 		p = place{lease: lease}
 		if err := a.bind(at, lease); err != nil {
 			return infra("lease", err), p

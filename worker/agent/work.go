@@ -22,20 +22,29 @@ const (
 	claimFor  = 10 * time.Second
 )
 
-// work fetches offers whenever there may be some and devices are free.
+// work fetches offers whenever there may be some and devices are free. A hint
+// may overtake its offer inside the server, or get lost; so after anything
+// that promised work it looks again soon, and then ever more seldom.
 func (a *Agent) work(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
+	const soon = 5 * time.Millisecond
+	again := soon
+	timer := time.NewTimer(again)
+	defer timer.Stop()
 	for {
 		freed := a.Semaphore.Changed()
 		for a.fetchRound(ctx) {
+			again = soon
 		}
+		timer.Reset(again)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-a.wake:
+			again = soon
 		case <-freed:
-		case <-tick.C:
+			again = soon
+		case <-timer.C:
+			again = min(5*again, lookEvery)
 		}
 	}
 }
@@ -70,7 +79,7 @@ func (a *Agent) fetchRound(ctx context.Context) (found bool) {
 			found = true
 			a.running.Go(func() { a.claim(ctx, messages, places) })
 		} else {
-			release(places)
+			giveBack(places)
 		}
 	}
 	return found
@@ -78,16 +87,32 @@ func (a *Agent) fetchRound(ctx context.Context) (found bool) {
 
 // A place is room for one attempt: its devices, or a permit to stage.
 type place struct {
-	lease  *device.Lease
-	permit func() // gives the permit back
+	lease *device.Lease
+	slots chan struct{} // holds the permit
 }
 
 func (p place) release() {
 	if p.lease != nil {
 		p.lease.Release() // the semaphore tells that they are free
 	}
-	if p.permit != nil {
-		p.permit()
+	p.leave()
+}
+
+// leave gives the permit back, if the place is one.
+func (p place) leave() {
+	if p.slots != nil {
+		<-p.slots
+	}
+}
+
+// giveBack returns places that nothing was found for. It wakes nobody: that
+// would only look again, and find nothing again.
+func giveBack(places []place) {
+	for _, p := range places {
+		if p.lease != nil {
+			p.lease.Return()
+		}
+		p.leave()
 	}
 }
 
@@ -110,16 +135,11 @@ func (a *Agent) places(q wire.Queue) []place {
 	for {
 		select {
 		case a.slots <- struct{}{}:
-			places = append(places, place{permit: a.leaveStaging})
+			places = append(places, place{slots: a.slots})
 		default:
 			return places
 		}
 	}
-}
-
-func (a *Agent) leaveStaging() {
-	<-a.slots
-	a.lookAround()
 }
 
 // claim asks the manager for the experiments whose offers were fetched and
@@ -142,7 +162,7 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 		c.Items = append(c.Items, item)
 		offers, held = append(offers, o), append(held, m)
 	}
-	release(places[len(offers):])
+	giveBack(places[len(offers):])
 	places = places[:len(offers)]
 	if len(offers) == 0 {
 		return

@@ -44,7 +44,7 @@ func Command(use, version string) *cobra.Command {
 
 Join with the address of a manager and the join token in FLEETUNE_TOKEN:
 
-  FLEETUNE_TOKEN=… ` + use + ` --join http://manager:7717
+  FLEETUNE_TOKEN=… ` + use + ` --join http://manager:7420
 
 or connect to NATS directly with --nats and --password-file or --creds.
 

@@ -72,16 +72,22 @@ func (l *Lease) record(quarantined string) error {
 // Release gives the devices back. Call it only when every process of the runs
 // bound to the lease is proven dead. Releasing twice is harmless.
 func (l *Lease) Release() {
-	l.end("")
+	l.end("", (*Semaphore).notify)
+}
+
+// Return gives devices back that were taken and not used. Waiters are served,
+// but nobody who watches is woken: no more is free than before they were taken.
+func (l *Lease) Return() {
+	l.end("", (*Semaphore).dispatch)
 }
 
 // Quarantine gives the devices up without freeing them: no worker of this host
 // uses them again before an operator clears them.
 func (l *Lease) Quarantine(reason string) {
-	l.end(cmp.Or(reason, "quarantined"))
+	l.end(cmp.Or(reason, "quarantined"), (*Semaphore).notify)
 }
 
-func (l *Lease) end(quarantined string) {
+func (l *Lease) end(quarantined string, tell func(*Semaphore)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.released {
@@ -109,5 +115,5 @@ func (l *Lease) end(quarantined string) {
 		sl.unlock()
 		sl.use = free
 	}
-	s.notify()
+	tell(s)
 }
