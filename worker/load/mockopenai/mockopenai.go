@@ -103,6 +103,9 @@ type Server struct {
 	pace *pace.Pacer
 	// Epoch is what the recordings' instants count from.
 	Epoch time.Time
+	// EpochMonotonic is the same instant on the machine's monotonic clock,
+	// which all its processes share, in ns.
+	EpochMonotonic int64
 
 	mu   sync.Mutex
 	seen []*Recording
@@ -119,7 +122,8 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the mock server: %w", err)
 	}
-	s := &Server{cfg: cfg, pace: pace.NewThread(), Epoch: time.Now()}
+	s := &Server{cfg: cfg, pace: pace.NewThread()}
+	s.Epoch, s.EpochMonotonic = Clocks()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /", s.handle)
 	mux.HandleFunc("GET /recordings", s.serveRecordings)
@@ -163,10 +167,16 @@ func (s *Server) Forget() {
 	s.seen = nil
 }
 
+// An Exchange of recordings between processes.
+type Exchange struct {
+	EpochMonotonic int64       `json:"epoch_monotonic_ns"`
+	Recordings     []Recording `json:"recordings"`
+}
+
 // serveRecordings hands the recordings to another process.
 func (s *Server) serveRecordings(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s.Recordings()) // the client sees a short reply
+	_ = json.NewEncoder(w).Encode(Exchange{s.EpochMonotonic, s.Recordings()}) // the client sees a short reply
 }
 
 func (s *Server) now() int64 { return int64(time.Since(s.Epoch)) }
