@@ -32,7 +32,7 @@ type Sampler struct {
 
 // New prepares the sampler.
 func New(p sampler.Problem) (*Sampler, error) {
-	options := Options{Startup: 8}
+	options := Options{Startup: 6}
 	if err := p.Decode(&options); err != nil {
 		return nil, err
 	}

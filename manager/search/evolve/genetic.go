@@ -54,7 +54,7 @@ func NewGenetic(p sampler.Problem) (*Genetic, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.set, g.past = set, sampler.NewPast(set, p.Objectives)
+	g.set, g.past = set, sampler.NewPast(set, &p)
 	return g, nil
 }
 
@@ -125,7 +125,7 @@ func best(trials []sampler.Trial, n int) []valid.Vec {
 // choice has none.
 func propose(ctx context.Context, set *valid.Set, past *sampler.Past, pending []space.Point, seed int64, n int,
 	choose func(*sampler.Picker, *rand.Rand) (valid.Vec, bool)) ([]space.Point, error) {
-	picker := sampler.NewPicker(set, past, pending, seed)
+	picker := sampler.NewPicker(set, past, pending)
 	var out []space.Point
 	for len(out) < n {
 		if err := ctx.Err(); err != nil {

@@ -47,7 +47,7 @@ func NewLocal(p sampler.Problem) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.set, l.past = set, sampler.NewPast(set, p.Objectives)
+	l.set, l.past = set, sampler.NewPast(set, &p)
 	return l, nil
 }
 

@@ -54,7 +54,7 @@ type Sampler struct {
 
 // New prepares the sampler.
 func New(p sampler.Problem) (*Sampler, error) {
-	s := &Sampler{problem: p, options: Options{Startup: 8}}
+	s := &Sampler{problem: p, options: Options{Startup: 6}}
 	if err := p.Decode(&s.options); err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func New(p sampler.Problem) (*Sampler, error) {
 	}
 	s.set, s.encoder = set, newEncoder(set)
 	s.dims = s.encoder.dims
-	s.past = sampler.NewPast(set, p.Objectives)
+	s.past = sampler.NewPast(set, &p)
 	s.value = model{dims: s.dims, most: valuePoints}
 	s.failure = model{dims: s.dims, most: failurePoints}
 	return s, nil
@@ -81,7 +81,7 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.past.Read(history)
-	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), Picker: sampler.NewPicker(s.set, s.past, pending, s.problem.Seed)}
+	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), Picker: sampler.NewPicker(s.set, s.past, pending)}
 	return r.choose(n)
 }
 
@@ -233,8 +233,11 @@ func scalarize(objectives [][]float64, weights []float64) []float64 {
 	return out
 }
 
-// warp takes logarithms where all values have one sign: times and rates vary
-// by factors. Losses are smaller when better, so a rate is negative here.
+// warp takes logarithms where all values have one sign, since times and rates
+// vary by factors, and then draws the worse half together: beyond the median
+// it grows with the logarithm of the distance. How bad a bad point is says
+// little about where the best are, and would stretch the scale the process
+// works on. Losses are smaller when better, so a rate is negative here.
 func warp(losses []float64) []float64 {
 	positive, negative := true, true
 	for _, v := range losses {
@@ -247,6 +250,14 @@ func warp(losses []float64) []float64 {
 			out[i] = math.Log(v)
 		case negative:
 			out[i] = -math.Log(-v)
+		}
+	}
+	sorted := slices.Sorted(slices.Values(out))
+	middle := sorted[len(sorted)/2]
+	spread := middle - sorted[0]
+	for i, v := range out {
+		if v > middle && spread > 0 {
+			out[i] = middle + spread*math.Log1p((v-middle)/spread)
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/fleetune/fleetune/manager/search/sobol"
 	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
@@ -32,6 +33,8 @@ type Trial struct {
 type Past struct {
 	set        *valid.Set
 	objectives []task.Objective
+	seed       uint64
+	design     *sobol.Sequence // even draws
 
 	read   []Observation // what trials was decoded from, sorted
 	trials []Trial       // those of read whose points are in the set
@@ -40,9 +43,11 @@ type Past struct {
 	epoch int
 }
 
-// NewPast prepares the reading of histories of one problem.
-func NewPast(set *valid.Set, objectives []task.Objective) *Past {
-	return &Past{set: set, objectives: objectives, seen: map[valid.Key]int{}}
+// NewPast prepares the reading of histories of one problem, whose valid set is
+// given.
+func NewPast(set *valid.Set, p *Problem) *Past {
+	return &Past{set: set, objectives: p.Objectives, seed: uint64(p.Seed), seen: map[valid.Key]int{},
+		design: sobol.New(set.Space().Len(), uint64(p.Seed))}
 }
 
 // Read decodes a history, reusing what it has in common with the last one.

@@ -7,20 +7,19 @@ import (
 	"github.com/fleetune/fleetune/proto/space"
 )
 
-// A Picker keeps a round of proposals free of repeats and draws uniform points
-// for samplers that need some.
+// A Picker keeps a round of proposals free of repeats and draws evenly spread
+// points for samplers that need some.
 type Picker struct {
 	set    *valid.Set
 	past   *Past
-	seed   uint64
 	flight []Trial
 	taken  map[valid.Key]struct{}
-	draws  uint64
+	draws  uint32
 }
 
 // NewPicker starts a round: the history has been read, pending is in flight.
-func NewPicker(set *valid.Set, past *Past, pending []space.Point, seed int64) *Picker {
-	p := &Picker{set: set, past: past, seed: uint64(seed) ^ 0x5bd1e9955bd1e995, flight: past.Pending(pending)}
+func NewPicker(set *valid.Set, past *Past, pending []space.Point) *Picker {
+	p := &Picker{set: set, past: past, flight: past.Pending(pending)}
 	p.taken = make(map[valid.Key]struct{}, len(p.flight))
 	for _, t := range p.flight {
 		p.taken[t.Key] = struct{}{}
@@ -49,17 +48,19 @@ func (p *Picker) Take(v valid.Vec) {
 	p.flight = append(p.flight, Trial{Vec: v, Key: k})
 }
 
-// Draw returns the next free point of a stream that depends on the seed alone;
-// false when none is left.
+// Draw returns the next free point of a scrambled Sobol' sequence that depends
+// on the seed alone; false when none is left.
 func (p *Picker) Draw() (valid.Vec, bool) {
 	for range 1000 + 20*p.Count() {
 		if p.set.Exact() && 4*int64(p.Count()) > 3*p.set.Len() {
 			break // nearly everything is taken
 		}
-		p.draws++
-		v, ok := p.set.Sample(rand.New(rand.NewPCG(p.seed, p.draws)))
-		if !ok {
-			return nil, false
+		v, ok := p.set.Map(p.past.design.At(p.draws))
+		if p.draws++; !ok {
+			// Where constraints reject, fill up with samples.
+			if v, ok = p.set.Sample(rand.New(rand.NewPCG(p.past.seed, uint64(p.draws)))); !ok {
+				return nil, false
+			}
 		}
 		if p.Free(p.set.Key(v)) {
 			return v, true
@@ -75,7 +76,7 @@ func (p *Picker) scan() (valid.Vec, bool) {
 	}
 	if p.set.Exact() && p.set.Len() > 0 {
 		n := p.set.Len()
-		start := int64(rand.New(rand.NewPCG(p.seed, uint64(p.Count()))).Uint64N(uint64(n)))
+		start := int64(rand.New(rand.NewPCG(p.past.seed, uint64(p.Count()))).Uint64N(uint64(n)))
 		for k := range n {
 			if v := p.set.At((start + k) % n); p.Free(p.set.Key(v)) {
 				return v, true

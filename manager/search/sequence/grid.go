@@ -45,7 +45,7 @@ func Grid(p sampler.Problem) (sampler.Sampler, error) {
 			return set.At(i), true, false
 		}, set.Len()), nil
 	}
-	return &backtrack{set: set, past: sampler.NewPast(set, p.Objectives)}, nil
+	return &backtrack{set: set, past: sampler.NewPast(set, &p)}, nil
 }
 
 // Discretize turns continuous parameters without a step into choices of n

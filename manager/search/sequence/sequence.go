@@ -34,7 +34,7 @@ type walk struct {
 }
 
 func newWalk(set *valid.Set, p *sampler.Problem, s sequence, patience int64) *walk {
-	return &walk{set: set, sequence: s, patience: patience, past: sampler.NewPast(set, p.Objectives)}
+	return &walk{set: set, sequence: s, patience: patience, past: sampler.NewPast(set, p)}
 }
 
 // Propose implements sampler.Sampler.

@@ -60,7 +60,7 @@ func New(p sampler.Problem) (*Sampler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.set, s.axes, s.past = set, axes(set), sampler.NewPast(set, p.Objectives)
+	s.set, s.axes, s.past = set, axes(set), sampler.NewPast(set, &p)
 	return s, nil
 }
 
@@ -69,7 +69,7 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.past.Read(history)
-	picker := sampler.NewPicker(s.set, s.past, pending, s.problem.Seed)
+	picker := sampler.NewPicker(s.set, s.past, pending)
 	good, bad := s.split()
 	for _, t := range picker.Flight() {
 		bad = append(bad, t.Vec)
