@@ -239,6 +239,21 @@ func scalarize(objectives [][]float64, weights []float64) []float64 {
 // little about where the best are, and would stretch the scale the process
 // works on. Losses are smaller when better, so a rate is negative here.
 func warp(losses []float64) []float64 {
+	out, _ := logarithms(losses)
+	sorted := slices.Sorted(slices.Values(out))
+	middle := sorted[len(sorted)/2]
+	spread := middle - sorted[0]
+	for i, v := range out {
+		if v > middle && spread > 0 {
+			out[i] = middle + spread*math.Log1p((v-middle)/spread)
+		}
+	}
+	return out
+}
+
+// logarithms of values that all have one sign, with the sign kept; otherwise the
+// values themselves, and false.
+func logarithms(losses []float64) ([]float64, bool) {
 	positive, negative := true, true
 	for _, v := range losses {
 		positive, negative = positive && v > 0, negative && v < 0
@@ -252,15 +267,7 @@ func warp(losses []float64) []float64 {
 			out[i] = -math.Log(-v)
 		}
 	}
-	sorted := slices.Sorted(slices.Values(out))
-	middle := sorted[len(sorted)/2]
-	spread := middle - sorted[0]
-	for i, v := range out {
-		if v > middle && spread > 0 {
-			out[i] = middle + spread*math.Log1p((v-middle)/spread)
-		}
-	}
-	return out
+	return out, positive || negative
 }
 
 // failures are the data of the failure model: 1 for configurations that
