@@ -145,10 +145,17 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 	if err != nil {
 		return fmt.Errorf("adding experiments: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return ErrState
+	if tag.RowsAffected() > 0 {
+		return nil
 	}
-	return nil
+	var leads bool
+	if err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now())`, term).Scan(&leads); err != nil {
+		return fmt.Errorf("adding experiments: %w", err)
+	}
+	if !leads {
+		return ErrNotLeader
+	}
+	return ErrState
 }
 
 // InsertNotStarted adds the rows of experiments that the task's time-out kept

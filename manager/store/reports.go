@@ -109,8 +109,11 @@ const commitResults = `
 			failure     = CASE WHEN NOT j.again THEN j.failure END
 		FROM judged j
 		WHERE e.id = j.id AND e.epoch = j.epoch AND e.finished_at IS NULL
-			-- A hand-back only gives back what is still held.
-			AND (e.state = 'running' OR NOT j.again)
+			-- From queued, only the first report of an attempt whose lease ran out
+			-- counts: an attempt that was reported before has ended, and a
+			-- hand-back only gives back what is still held.
+			AND CASE WHEN e.state = 'running' THEN true WHEN j.again THEN false
+				ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.experiment_id = j.id AND a.epoch = j.epoch AND a.outcome = 'lost') END
 		RETURNING e.id, e.epoch, e.task_id, e.number, e.state, e.outcome
 	), kept AS (
 		INSERT INTO attempts AS a (experiment_id, epoch, task_id, attempt, worker, devices, started_at, finished_at,
