@@ -31,11 +31,11 @@ func TestViewsTellTheStory(t *testing.T) {
 
 	for view, want := range map[string][]string{
 		`SELECT concat_ws(' ', name, total, queued, running, success, failed, cancelled, confirmations) FROM task_progress`: {"t 5 1 1 2 1 0 0"},
-		`SELECT concat_ws(' ', rank, number, score) FROM leaderboard ORDER BY rank`:                                        {"1 2 7", "2 1 5"},
-		`SELECT concat_ws(' ', worker, devices, attempts, success, busy_seconds, device_seconds) FROM worker_utilisation`: {"w1 2 3 2 180 180"},
-		`SELECT concat_ws(' ', worker, device, attempts, busy_seconds) FROM device_utilisation`:                           {"w1 gpu-0 3 180"},
-		`SELECT concat_ws(' ', task, outcome, phase, experiments, first_number, example) FROM failure_causes`:             {"t out_of_memory run 1 3 it out_of_memory"},
-		`SELECT concat_ws(' ', task, priority, experiments, waiting) FROM queue_wait`:                                     {"t normal 5 1"},
+		`SELECT concat_ws(' ', rank, number, score) FROM leaderboard ORDER BY rank`:                                         {"1 2 7", "2 1 5"},
+		`SELECT concat_ws(' ', worker, devices, attempts, success, busy_seconds, device_seconds) FROM worker_utilisation`:   {"w1 2 3 2 180 180"},
+		`SELECT concat_ws(' ', worker, device, attempts, busy_seconds) FROM device_utilisation`:                             {"w1 gpu-0 3 180"},
+		`SELECT concat_ws(' ', task, outcome, phase, experiments, first_number, example) FROM failure_causes`:               {"t out_of_memory run 1 3 it out_of_memory"},
+		`SELECT concat_ws(' ', task, priority, experiments, waiting) FROM queue_wait`:                                       {"t normal 5 1"},
 	} {
 		require.Equal(t, want, g.lines(view), view)
 	}
