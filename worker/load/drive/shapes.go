@@ -69,7 +69,8 @@ func (r *phase) begin(c *conversation.Conversation) (Session, error) {
 	return s, nil
 }
 
-// closed keeps every slot filled with a session.
+// closed keeps every slot filled with a session. A slot's goroutine plays one
+// session after another: starting one costs a stack that has to grow anew.
 func (r *phase) closed(source conversation.Source) error {
 	for {
 		if r.live.acquire(r.issue) != nil {
@@ -81,16 +82,26 @@ func (r *phase) closed(source conversation.Source) error {
 		}
 		r.work.Go(func() {
 			defer r.live.release()
-			c := source.Next()
-			s, err := r.begin(c)
-			if err != nil {
-				r.fail(err)
-				return
+			for {
+				r.playNext(source)
+				if r.live.crowded() || !r.session() {
+					return
+				}
 			}
-			defer s.Close()
-			r.playOut(s, c, time.Time{})
 		})
 	}
+}
+
+// playNext plays the source's next conversation.
+func (r *phase) playNext(source conversation.Source) {
+	c := source.Next()
+	s, err := r.begin(c)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	defer s.Close()
+	r.playOut(s, c, time.Time{})
 }
 
 // playOut plays a session turn by turn, each after its recorded delay.
@@ -239,6 +250,13 @@ func (s *slots) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held > 0
+}
+
+// crowded reports whether more slots are held than the limit allows.
+func (s *slots) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit > 0 && s.held > s.limit
 }
 
 // ErrNoSchedule is returned when a schedule is asked of a workload without

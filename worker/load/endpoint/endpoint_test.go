@@ -98,3 +98,66 @@ func FuzzChunk(f *testing.F) {
 		_ = Failure(500, data)
 	})
 }
+
+// decode is what the standard library makes of an event.
+func decode(data []byte) (Delta, error) {
+	var r reply
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Delta{}, err
+	}
+	return r.delta(), nil
+}
+
+var events = []string{
+	`{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"tok "},"finish_reason":null}]}`,
+	`{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":"stop"}],"usage":null}`,
+	`{"choices":[{"delta":{"content":"a\n\u00e9","reasoning_content":"because"}}]}`,
+	`{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":2}}}`,
+	`{"choices":[{"index":0,"text":"héllo","finish_reason":null}]}`,
+	`{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}`,
+	`{"choices":[{"delta":{"content":"a","content":"b"}}]}`,
+	`{"choices":[{"delta":{"content":"a","Content":"b"}}]}`,
+	`{"error":{"message":"no"}}`,
+	` { "choices" : [ { "delta" : { "content" : "x" } } ] } `,
+	`{"choices":[{"delta":{"content":3}}]}`,
+	`{"choices":[{"delta":null,"message":{"content":"m"}}]}`,
+	`{"created":01,"choices":[]}`, `{"id":"\x","choices":[]}`, `{"model":1e,"choices":[]}`, `null`, `{}`, `{} x`, `[`,
+}
+
+// The fast reader says what the standard library says, or nothing.
+func sameAsTheDecoder(t *testing.T, data []byte) (fast bool) {
+	var got Delta
+	if !scan(data, &got) {
+		return false
+	}
+	want, err := decode(data)
+	require.NoError(t, err, "%q", data)
+	require.Equal(t, want, got, "%q", data)
+	return true
+}
+
+func TestScanAgreesWithTheDecoder(t *testing.T) {
+	for i, e := range events {
+		fast := sameAsTheDecoder(t, []byte(e))
+		if i < 5 {
+			require.True(t, fast, "the usual events are read fast: %s", e)
+		}
+	}
+}
+
+func FuzzScan(f *testing.F) {
+	for _, e := range events {
+		f.Add([]byte(e))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { sameAsTheDecoder(t, data) })
+}
+
+func BenchmarkChunk(b *testing.B) {
+	data := []byte(events[0])
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := (Options{Kind: Chat}).Chunk("", data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -16,11 +16,15 @@ func (o Options) Chunk(name string, data []byte) (Delta, error) {
 	if o.Kind == Responses {
 		return responsesEvent(data)
 	}
+	var d Delta
+	if scan(data, &d) && name != "error" {
+		return d, nil
+	}
 	var r reply
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Delta{}, fmt.Errorf("reading a stream event: %w", err)
 	}
-	d := r.delta()
+	d = r.delta()
 	if name == "error" && d.Err == nil {
 		d.Err = &metrics.Error{Class: metrics.ErrServer, Message: clip(string(data))}
 	}
