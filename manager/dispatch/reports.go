@@ -111,15 +111,11 @@ func (t *term) readReports(ctx context.Context, arrivals chan<- arrival) error {
 
 // decode reads a message's reports.
 func (t *term) decode(ctx context.Context, msg jetstream.Msg) (arrival, error) {
-	var batch wire.Reports
 	// PostgreSQL's JSON cannot hold NUL, which a program may well have printed.
 	data := bytes.ReplaceAll(msg.Data(), []byte(`\u0000`), []byte(`\ufffd`))
-	if err := json.Unmarshal(data, &batch); err != nil {
-		return arrival{}, fmt.Errorf("decoding: %w", err)
-	}
-	a := arrival{msg: msg, results: make([]store.Result, 0, len(batch.Reports))}
-	for _, data := range batch.Reports {
-		r, err := t.judge(ctx, bus.Sender(msg.Subject()), data)
+	a := arrival{msg: msg}
+	for line := range bytes.SplitSeq(data, []byte{'\n'}) {
+		r, err := t.judge(ctx, bus.Sender(msg.Subject()), line)
 		if err != nil {
 			return arrival{}, err
 		}

@@ -140,7 +140,8 @@ type Queue struct {
 	Staged bool `json:"staged,omitempty"`
 }
 
-// A Report is the result of one attempt.
+// A Report is the result of one attempt. A message carries the reports that
+// became ready together, one a line.
 type Report struct {
 	Version    int                `json:"v"`
 	Worker     string             `json:"worker"`
@@ -160,13 +161,6 @@ type Report struct {
 	Failure     *experiment.Failure     `json:"failure,omitempty"`
 	// Timings of the attempt's parts: staging, waiting, running.
 	Timings map[string]time.Duration `json:"timings_ns,omitempty"`
-}
-
-// Reports carries results that became ready together. Each is a Report, as it
-// was encoded for the spool.
-type Reports struct {
-	Version int               `json:"v"`
-	Reports []json.RawMessage `json:"reports"`
 }
 
 // A Confirm tells a worker that its reports are committed; it may drop them.

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 func messages() map[string]any {
 	return map[string]any{
 		"Offer": &Offer{}, "Claim": &Claim{}, "ClaimItem": &ClaimItem{}, "ClaimReply": &ClaimReply{}, "Grant": &Grant{},
-		"Beat": &Beat{}, "Held": &Held{}, "BeatReply": &BeatReply{}, "Queue": &Queue{}, "Report": &Report{}, "Reports": &Reports{},
+		"Beat": &Beat{}, "Held": &Held{}, "BeatReply": &BeatReply{}, "Queue": &Queue{}, "Report": &Report{},
 		"Confirm": &Confirm{}, "Attempted": &Attempted{}, "Control": &Control{}, "Hint": &Hint{}, "Fetch": &Fetch{},
 		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{},
 	}

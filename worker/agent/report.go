@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/wire"
@@ -30,7 +32,9 @@ type report struct {
 	sentAt time.Time
 }
 
-func keyOf(r wire.Attempted) string { return fmt.Sprintf("%s/%d", r.Experiment, r.Epoch) }
+func keyOf(r wire.Attempted) string {
+	return r.Experiment.String() + "/" + strconv.FormatInt(r.Epoch, 10)
+}
 
 // loadSpool takes up what an earlier session could not hand in.
 func (a *Agent) loadSpool() error {
@@ -115,20 +119,17 @@ func (a *Agent) send(entry *report) {
 // the outbox is closed.
 func (a *Agent) sendReports() {
 	for first := range a.outbox {
-		batch := wire.Reports{Version: wire.Version, Reports: []json.RawMessage{first.data}}
+		lines := [][]byte{first.data}
 		for size := len(first.data); size < sendSize && len(a.outbox) > 0; {
 			next := <-a.outbox
-			batch.Reports = append(batch.Reports, next.data)
+			lines = append(lines, next.data)
 			size += len(next.data)
 		}
 		if !a.Bus.Connected() {
 			continue // resend tries again
 		}
-		data, err := json.Marshal(batch)
-		if err == nil {
-			_, err = a.Bus.JetStream().PublishAsync(wire.ReportSubject(a.Node.Worker), data, jetstream.WithStallWait(time.Second))
-		}
-		if err != nil {
+		data := bytes.Join(lines, []byte{'\n'})
+		if _, err := a.Bus.JetStream().PublishAsync(wire.ReportSubject(a.Node.Worker), data, jetstream.WithStallWait(time.Second)); err != nil {
 			a.Log.Debug().Err(err).Msg("reports not sent, trying again")
 		}
 	}
