@@ -52,10 +52,11 @@ func same(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// maxBody bounds a request: a bundle in base64, its task file and some air.
+// maxBody bounds a request in bytes: a bundle in base64, its task file and
+// some air. Every operation has it.
 const maxBody = 16 << 20
 
-// guard bounds bodies, keeps a panic to its request, and logs.
+// guard keeps a panic to its request, and logs.
 func (a *API) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
@@ -73,7 +74,6 @@ func (a *API) guard(next http.Handler) http.Handler {
 			a.log.Debug().Str("method", r.Method).Str("path", r.URL.Path).Int("status", ww.Status()).
 				Dur("took", time.Since(begun)).Msg("request")
 		}()
-		r.Body = http.MaxBytesReader(ww, r.Body, maxBody)
 		next.ServeHTTP(ww, r)
 	})
 }

@@ -120,6 +120,25 @@ func TestEventsSkipNoLateCommitter(t *testing.T) {
 	last, err := s.Store.LastEvent(ctx)
 	require.NoError(t, err)
 	require.Equal(t, second[0].ID, last)
+	all, err := s.Store.Events(ctx, nil, 0, 10)
+	require.NoError(t, err)
+	require.Equal(t, []int64{first[0].ID, second[0].ID}, []int64{all[0].ID, all[1].ID}, "the order of transactions, not of ids")
+
+	// While an older transaction is open, a younger one's event waits behind it.
+	older, err := s.Pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = older.Exec(ctx, insert, "older")
+	require.NoError(t, err)
+	_, err = s.Pool.Exec(ctx, insert, "younger")
+	require.NoError(t, err)
+	none, err := s.Store.Events(ctx, nil, last, 10)
+	require.NoError(t, err)
+	require.Empty(t, none)
+	require.NoError(t, older.Commit(ctx))
+	both, err := s.Store.Events(ctx, nil, last, 10)
+	require.NoError(t, err)
+	require.Len(t, both, 2)
+	require.Equal(t, "older", both[0].Kind)
 }
 
 func TestServerStopsWithStreamsOpen(t *testing.T) {
