@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/fleetune/fleetune/manager/search"
+	"github.com/fleetune/fleetune/manager/search/insight"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/proto/task"
 )
 
 // landscape is a made-up kernel time over ten(): parameters interact, one
@@ -81,6 +83,51 @@ func TestAdaptiveStrategiesBeatRandom(t *testing.T) {
 		t.Logf("%s: %.3f, random %.3f", s.Name, got, random)
 		if got >= random {
 			t.Errorf("%s found %.3f, random %.3f", s.Name, got, random)
+		}
+	}
+}
+
+// volume runs a strategy on two objectives that pull apart (time and memory)
+// and returns the hypervolume found.
+func volume(t *testing.T, strategy string, seed int64) float64 {
+	t.Helper()
+	p := problem(ten(), 1)
+	p.Seed = seed
+	p.Objectives = []task.Objective{{Metric: "time", Direction: task.Minimize}, {Metric: "free", Direction: task.Maximize}}
+	s := create(t, strategy, p)
+	var obs []search.Observation
+	for len(obs) < 60 {
+		points, err := s.Propose(context.Background(), obs, nil, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, point := range points {
+			o := search.Observation{Number: len(obs) + 1, Point: point, Outcome: experiment.OutcomeFailed}
+			if v, ok := landscape(point); ok {
+				used := math.Log2(float64(point["t0"].(int64)*point["t2"].(int64))) + float64(point["n2"].(int64))
+				o.Outcome, o.Values = experiment.OutcomeSuccess, []float64{v, 20 - used}
+			}
+			obs = append(obs, o)
+		}
+	}
+	steps := insight.Progress(p.Objectives, obs, []float64{10, 0})
+	return steps[len(steps)-1].Hypervolume
+}
+
+func TestSeveralObjectivesBeatRandom(t *testing.T) {
+	mean := func(strategy string) float64 {
+		sum := 0.0
+		for seed := range int64(3) {
+			sum += volume(t, strategy, seed) / 3
+		}
+		return sum
+	}
+	random := mean("random")
+	for _, strategy := range []string{"bayesian", "gp", "tpe", "nsga2"} {
+		got := mean(strategy)
+		t.Logf("%s: %.1f, random %.1f", strategy, got, random)
+		if got <= random {
+			t.Errorf("%s dominates %.1f, random %.1f", strategy, got, random)
 		}
 	}
 }

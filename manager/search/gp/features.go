@@ -15,6 +15,10 @@ import (
 // in the unit interval (its rank, so that 16, 32, 64 are evenly spaced; the
 // logarithm for log parameters), any other one its rank, which is only
 // compared for equality. An absent parameter is -1.
+//
+// An ordered parameter of few values has a second feature that is compared for
+// equality. Distance explains trends along the values; the twin explains values
+// that stand out, such as powers of two or one that happens to fill the cache.
 type encoder struct {
 	dims []dimension
 }
@@ -22,6 +26,7 @@ type encoder struct {
 type dimension struct {
 	parameter int
 	ordered   bool
+	twin      bool
 	scale     func(rank float64) float64
 }
 
@@ -48,8 +53,17 @@ func newEncoder(set *valid.Set) *encoder {
 		}
 		e.dims = append(e.dims, d)
 	}
+	for _, d := range e.dims {
+		if size := c.Domain(d.parameter).Size(); d.ordered && size <= mostTwin {
+			e.dims = append(e.dims, dimension{parameter: d.parameter, twin: true, scale: func(rank float64) float64 { return rank }})
+		}
+	}
 	return e
 }
+
+// mostTwin is the number of values up to which an ordered parameter has a twin:
+// of many values each is seen too rarely to stand out.
+const mostTwin = 40
 
 const absent = -1
 

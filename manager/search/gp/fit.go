@@ -13,6 +13,7 @@ import (
 // performs great in high dimensions", 2024); scale and noise are log-normal.
 const (
 	lengthSpread = 1.2
+	twinDistance = 0.0 // added to the log length scale of twins
 	scaleSpread  = 1.0
 	noiseMean    = -6.0
 	noiseSpread  = 1.5
@@ -25,7 +26,7 @@ type fitter struct {
 	dims []dimension
 	gaps [][]float64 // squared gaps, by dimension, of all pairs i > j
 	y    []float64
-	mean float64 // prior mean of the log length scales
+	mean []float64 // prior means of the log length scales
 
 	theta []float64 // where cost and slope were last computed
 	cost  float64
@@ -34,7 +35,19 @@ type fitter struct {
 
 func newFitter(dims []dimension, rows [][]float64, y []float64) *fitter {
 	f := &fitter{dims: dims, y: y, gaps: make([][]float64, len(dims))}
-	f.mean = 0.5*math.Log(float64(max(len(dims), 1))) - 0.5
+	parameters := 0.0
+	for k := range dims {
+		if !dims[k].twin {
+			parameters++
+		}
+	}
+	for k := range dims {
+		mean := 0.5*math.Log(parameters) - 0.5
+		if dims[k].twin {
+			mean += twinDistance
+		}
+		f.mean = append(f.mean, mean)
+	}
 	n := len(rows)
 	for k := range dims {
 		f.gaps[k] = make([]float64, 0, n*(n-1)/2)
@@ -73,7 +86,7 @@ func (f *fitter) fit(iterations int) params {
 func (f *fitter) start(shift float64) []float64 {
 	theta := make([]float64, len(f.dims)+2)
 	for k := range f.dims {
-		theta[k] = f.mean + shift
+		theta[k] = f.mean[k] + shift
 	}
 	theta[len(f.dims)+1] = noiseMean
 	return theta
@@ -179,7 +192,7 @@ func (f *fitter) prior(theta []float64) {
 		f.slope[k] += z / spread
 	}
 	for k := range d {
-		add(k, f.mean, lengthSpread)
+		add(k, f.mean[k], lengthSpread)
 	}
 	add(d, 0, scaleSpread)
 	add(d+1, noiseMean, noiseSpread)

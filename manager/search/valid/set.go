@@ -30,8 +30,8 @@ type Vec []float64
 // Bounds of a diagram. Beyond them constraints are left to rejection.
 const (
 	maxListed = 4096      // values of a parameter that constraints look at
-	maxNodes  = 400_000   // nodes of the diagram
-	maxEdges  = 4_000_000 // edges tried while building it
+	maxNodes  = 300_000   // nodes of the diagram
+	maxEdges  = 1_500_000 // edges tried while building it
 	maxIndex  = 1 << 53   // sizes beyond this have no index
 )
 
