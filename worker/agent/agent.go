@@ -42,6 +42,8 @@ type Config struct {
 	// Staging is how many attempts may build or wait for their devices beside
 	// those that have them; as many as there are devices by default.
 	Staging int
+	// BuildCores are the CPU cores that builds may use; all when empty.
+	BuildCores []int
 	// Fault names a point at which the process exits, for chaos tests.
 	Fault string
 	Log   zerolog.Logger

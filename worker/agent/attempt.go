@@ -108,6 +108,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	began := time.Now()
 	staged, ended := a.Kinds[at.offer.Kind].Stage(ctx, command.Job{
 		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(dir, "work"), Files: a.files, Log: logs.file,
+		BuildCores: a.BuildCores,
 	})
 	at.timings["staging"] = time.Since(began)
 	if ended != nil {

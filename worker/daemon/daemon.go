@@ -69,6 +69,7 @@ func Run(ctx context.Context, c Config, drain <-chan struct{}) (err error) {
 	defer b.Close()
 	a, err := agent.New(agent.Config{
 		Node: c.advertisement(), Dir: c.Dir, Bus: b, Semaphore: semaphore, Fault: c.Fault, Log: c.Log,
+		BuildCores: device.SpareCores(devices),
 		Kinds: map[string]agent.Kind{
 			task.KindCommand: agent.Command{Runner: command.New(runner, command.Options{Secret: c.secret})},
 			task.KindNoop:    agent.Noop{},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/fleetune/fleetune/proto/node"
@@ -102,4 +103,16 @@ func systemMemory() int64 {
 		return 0
 	}
 	return int64(info.Totalram) * int64(info.Unit)
+}
+
+// SpareCores lists the CPU cores that this process may use and that none of
+// the devices owns: for builds, which must not disturb what is measured. Nil
+// where there are none.
+func SpareCores(devices []node.Device) []int {
+	cores, err := ownCores()
+	if err != nil {
+		return nil
+	}
+	owned := Cores(devices)
+	return slices.DeleteFunc(cores, func(core int) bool { return slices.Contains(owned, core) })
 }
