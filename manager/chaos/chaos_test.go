@@ -153,6 +153,24 @@ func TestPart(t *testing.T) {
 	require.NoError(t, p.kill(), "twice is harmless")
 }
 
+// A program that ended by itself is started again; one that lives is left alone.
+func TestRevive(t *testing.T) {
+	p := &part{name: "shortlived", argv: []string{"true"}, dir: t.TempDir()}
+	again, err := p.revive()
+	require.NoError(t, err)
+	require.False(t, again, "it was never started")
+	require.NoError(t, p.start())
+	<-p.exited
+	again, err = p.revive()
+	require.NoError(t, err)
+	require.False(t, again, "not in a row")
+	p.started = p.started.Add(-restartPause)
+	again, err = p.revive()
+	require.NoError(t, err)
+	require.True(t, again)
+	<-p.exited
+}
+
 // What the stand submits is a task without a single complaint.
 func TestTaskIsValid(t *testing.T) {
 	s := prepared(t)

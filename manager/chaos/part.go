@@ -14,6 +14,8 @@ const (
 	// hurry is when a part that was asked to end is asked again: a worker lets
 	// running attempts finish at first, and hands them back then.
 	hurry = 300 * time.Millisecond
+	// restartPause keeps a program that cannot start from being started in a row.
+	restartPause = time.Second
 	// partPatience is for a part that was asked to hurry, before it is killed.
 	partPatience = 20 * time.Second
 )
@@ -25,8 +27,9 @@ type part struct {
 	env  []string // beside the stand's own
 	dir  string   // of its log
 
-	cmd    *exec.Cmd
-	exited chan struct{}
+	cmd     *exec.Cmd
+	exited  chan struct{}
+	started time.Time
 }
 
 // start starts the program; extra variables hold for this start alone. The
@@ -52,7 +55,7 @@ func (p *part) start(extra ...string) error {
 		_ = cmd.Wait() // how a killed program ended is no news
 		close(exited)
 	}()
-	p.cmd, p.exited = cmd, exited
+	p.cmd, p.exited, p.started = cmd, exited, time.Now()
 	return nil
 }
 
@@ -66,6 +69,15 @@ func (p *part) alive() bool {
 	default:
 		return true
 	}
+}
+
+// revive starts a program again that ended by itself, as an init system does,
+// and says whether it did.
+func (p *part) revive() (bool, error) {
+	if p.cmd == nil || p.alive() || time.Since(p.started) < restartPause {
+		return false, nil
+	}
+	return true, p.start()
 }
 
 // signal sends a signal to the program itself, not to what it started.

@@ -42,6 +42,9 @@ func (s *stand) recover(ctx context.Context, tasks []string) (time.Duration, err
 	healed := time.Now()
 	before, recovery := -1, time.Duration(0)
 	for time.Since(healed) < s.cfg.Patience {
+		if err := s.revive(); err != nil {
+			return 0, err
+		}
 		accepted, ended, err := s.progress(ctx, tasks)
 		switch {
 		case ctx.Err() != nil:
@@ -63,6 +66,21 @@ func (s *stand) recover(ctx context.Context, tasks []string) (time.Duration, err
 	}
 	s.log.Error().Strs("tasks", tasks).Dur("patience", s.cfg.Patience).Msg("harm: tasks have not ended")
 	return time.Since(healed), nil
+}
+
+// revive starts again what ended by itself: a program may give up while what
+// it needs is down, and its supervisor then tries again.
+func (s *stand) revive() error {
+	for _, p := range s.parts() {
+		again, err := p.revive()
+		if err != nil {
+			return err
+		}
+		if again {
+			s.log.Info().Str("part", p.name).Msg("had ended by itself; started again")
+		}
+	}
+	return nil
 }
 
 // progress tells how many results the tasks have, and whether all have ended.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -185,10 +186,13 @@ func (s *stand) start(ctx context.Context) error {
 	return s.await(ctx, "the workers", s.workersReady)
 }
 
+// parts in the order of their start, PostgreSQL left out.
+func (s *stand) parts() []*part { return append([]*part{s.nats, s.manager}, s.workers...) }
+
 // await asks until ready says yes. A part that ends by itself is an error.
 func (s *stand) await(ctx context.Context, what string, ready func(context.Context) bool) error {
 	for !ready(ctx) {
-		for _, p := range append([]*part{s.nats, s.manager}, s.workers...) {
+		for _, p := range s.parts() {
 			if p.cmd != nil && !p.alive() {
 				return fmt.Errorf("%s ended by itself; see %s", p.name, filepath.Join(s.cfg.Dir, p.name+".log"))
 			}
@@ -222,7 +226,7 @@ func (s *stand) workersReady(ctx context.Context) bool {
 // stop ends every part and counts the processes that are left. Those are
 // killed, so that a failed run leaves none either.
 func (s *stand) stop() (left int, err error) {
-	for _, p := range append(s.workers, s.manager, s.nats) {
+	for _, p := range slices.Backward(s.parts()) {
 		err = errors.Join(err, p.stop())
 	}
 	if s.pool != nil {
