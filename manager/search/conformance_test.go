@@ -210,6 +210,37 @@ func TestProposalsArePure(t *testing.T) {
 	})
 }
 
+// TestMemoIsNoState asks one sampler about histories that do not continue each
+// other, and a fresh one about each.
+func TestMemoIsNoState(t *testing.T) {
+	for _, strategy := range search.Strategies() {
+		t.Run(strategy.Name, func(t *testing.T) {
+			p := problem(kernel(), 1)
+			s := create(t, strategy.Name, p)
+			obs := history(t, s, nil, 9, 3, 1)
+			retold := slices.Clone(obs) // the same points, measured again
+			for i := range retold {
+				if retold[i].Values != nil {
+					retold[i].Values = []float64{100 - loss(retold[i].Point)}
+				}
+			}
+			for name, h := range map[string][]search.Observation{"nothing": nil, "a part": obs[5:20], "all": obs, "retold": retold} {
+				got, err := s.Propose(context.Background(), h, nil, 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := create(t, strategy.Name, p).Propose(context.Background(), h, nil, 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(keys(p.Space, got), keys(p.Space, want)) {
+					t.Errorf("%s: %v, a fresh sampler gives %v", name, keys(p.Space, got), keys(p.Space, want))
+				}
+			}
+		})
+	}
+}
+
 func TestSeedChangesTheChoice(t *testing.T) {
 	for _, strategy := range search.Strategies() {
 		if strategy.Name == "grid_search" {

@@ -49,6 +49,13 @@ func TestIndexedTableKeepsItsConstraints(t *testing.T) {
 			t.Errorf("%s: exact %v, %d points, best %v", path, table.exact, table.set.Len(), table.best)
 		}
 	}
+	tables, err := Load("testdata/sparse.csv", Columns{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table := tables[0]; table.exact || table.set.Len() != 2 {
+		t.Errorf("a table that lacks valid points: exact %v, %d points", table.exact, table.set.Len())
+	}
 }
 
 func TestCompareCounts(t *testing.T) {
@@ -102,7 +109,7 @@ func TestCommand(t *testing.T) {
 	cmd := Command()
 	var out bytes.Buffer
 	cmd.SetOut(&out)
-	cmd.SetArgs([]string{"testdata", "--sampler", "random,grid_search", "--seeds", "2", "--budget", "7", "--json"})
+	cmd.SetArgs([]string{"testdata/tiny.csv", "--sampler", "random,grid_search", "--seeds", "2", "--budget", "7", "--json"})
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +123,7 @@ func TestCommand(t *testing.T) {
 	out.Reset()
 	cmd = Command()
 	cmd.SetOut(&out)
-	cmd.SetArgs([]string{"testdata", "--sampler", "grid_search", "--seeds", "1", "--budget", "10"})
+	cmd.SetArgs([]string{"testdata/tiny.csv", "--sampler", "grid_search", "--seeds", "1", "--budget", "10"})
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,53 @@
+package sampler_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/fleetune/fleetune/manager/search/sampler"
+	"github.com/fleetune/fleetune/manager/search/valid"
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/proto/task"
+)
+
+func TestPastSortsAndClassifies(t *testing.T) {
+	p := sampler.Problem{
+		Space:      space.Space{Parameters: []space.Parameter{{Name: "a", Type: space.Integer, Low: 1, High: 9}}},
+		Objectives: []task.Objective{{Metric: "rate", Direction: task.Maximize}},
+	}
+	set, err := valid.Of(p.Space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(a int64) space.Point { return space.Point{"a": a} }
+	past := sampler.NewPast(set, &p)
+	past.Read([]sampler.Observation{
+		{Number: 4, Point: at(4), Outcome: experiment.OutcomeLost},
+		{Number: 2, Point: at(2), Outcome: experiment.OutcomeSuccess, Values: []float64{7}},
+		{Number: 5, Point: at(99), Outcome: experiment.OutcomeSuccess, Values: []float64{7}},
+		{Number: 3, Point: at(3), Outcome: experiment.OutcomeOutOfMemory},
+		{Number: 1, Point: at(1), Outcome: experiment.OutcomeSuccess, Values: []float64{math.NaN()}},
+	})
+	trials := past.Trials()
+	if len(trials) != 4 {
+		t.Fatalf("%d trials, want those inside the space", len(trials))
+	}
+	for i, want := range []struct {
+		loss       float64
+		infeasible bool
+	}{{math.NaN(), false}, {-7, false}, {math.NaN(), true}, {math.NaN(), false}} {
+		got := trials[i]
+		if got.Number != i+1 || got.Infeasible != want.infeasible || (got.Losses == nil) != math.IsNaN(want.loss) {
+			t.Errorf("trial %d is %+v", i+1, got)
+		}
+		if got.Losses != nil && got.Losses[0] != want.loss {
+			t.Errorf("loss %v, want %v", got.Losses[0], want.loss)
+		}
+	}
+	epoch := past.Epoch()
+	past.Read(nil)
+	if past.Count() != 0 || past.Epoch() == epoch {
+		t.Errorf("%d points after an empty history, epoch %d after %d", past.Count(), past.Epoch(), epoch)
+	}
+}
