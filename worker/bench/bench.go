@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,12 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		return o.dryRun(w, out)
 	}
 	s := &session{options: o, workload: w, id: play.NewID(), view: newView(o.UI, progress)}
+	if o.AIPerf != "" && o.Lines == "" {
+		if err := os.MkdirAll(o.AIPerf, 0o755); err != nil {
+			return fmt.Errorf("creating the AIPerf directory: %w", err)
+		}
+		o.Lines = filepath.Join(o.AIPerf, "profile_export.jsonl")
+	}
 	if o.Lines != "" {
 		if s.lines, err = report.CreateRecorder(o.Lines); err != nil {
 			return err
@@ -83,6 +90,7 @@ type session struct {
 	id       string
 	view     *view
 	lines    *report.Recorder
+	runs     int // started so far
 }
 
 // document runs what was asked for and makes the report of it. It returns the
@@ -127,10 +135,11 @@ func (s *session) repeat(ctx context.Context) (*report.Document, error) {
 }
 
 func (s *session) once(ctx context.Context, o *options) (*load.Result, error) {
-	plan, err := o.plan(s.workload)
+	plan, err := o.plan(s.workload, s.runs)
 	if err != nil {
 		return nil, err
 	}
+	s.runs++
 	plan.OnProgress = s.view.show
 	if s.lines != nil {
 		plan.OnStart = s.lines.Start

@@ -138,9 +138,15 @@ func TestSweepAndSearch(t *testing.T) {
 func TestRepeatedRunsAreCompared(t *testing.T) {
 	dir := t.TempDir()
 	for name, delay := range map[string]time.Duration{"a.json": 0, "b.json": 20 * time.Millisecond} {
+		prompts := map[string]bool{}
 		server := serve(t, func(int, *mockopenai.Recording) mockopenai.Behaviour { return mockopenai.Behaviour{TTFT: delay} })
-		_, err := call(t.Context(), "-u", server.URL, "-n", "4", "--traffic-scenario", "D(8,2)", "--num-profile-runs", "3", "--json", filepath.Join(dir, name))
+		_, err := call(t.Context(), "-u", server.URL, "-n", "4", "--traffic-scenario", "D(8,2)", "--num-profile-runs", "3", "--json", filepath.Join(dir, name), "--aiperf-dir", filepath.Join(dir, "aiperf"))
 		require.NoError(t, err)
+		for _, r := range server.Recordings() {
+			prompts[r.PromptText()] = true
+		}
+		require.Len(t, prompts, 12, "no run sends prompts of another")
+		require.FileExists(t, filepath.Join(dir, "aiperf", "profile_export.jsonl"))
 	}
 	out, err := call(t.Context(), "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"))
 	require.NoError(t, err)

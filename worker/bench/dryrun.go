@@ -15,7 +15,7 @@ import (
 
 // dryRun shows the load, the workload's figures and the first requests.
 func (o *options) dryRun(w *workload, out io.Writer) error {
-	plan, err := o.plan(w)
+	plan, err := o.plan(w, 0)
 	if err != nil {
 		return err
 	}

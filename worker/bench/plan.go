@@ -23,7 +23,9 @@ import (
 
 // workload is what the flags say to send.
 type workload struct {
-	source func() (conversation.Source, error)
+	// source gives the conversations of the n-th run. Synthetic ones differ
+	// from run to run: the server's prefix cache would know them otherwise.
+	source func(n int) (conversation.Source, error)
 	list   []*conversation.Conversation
 	file   *input.Workload
 }
@@ -43,7 +45,7 @@ func (o *options) workload() (*workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &workload{file: w, list: w.Conversations, source: func() (conversation.Source, error) {
+	return &workload{file: w, list: w.Conversations, source: func(int) (conversation.Source, error) {
 		return conversation.NewDataset(w.Conversations, order, o.Seed)
 	}}, nil
 }
@@ -61,7 +63,11 @@ func (o *options) synthetic() (*workload, error) {
 	if o.DelayMean > 0 {
 		s.Delay = input.Length{Law: input.Normal, A: o.DelayMean, B: o.DelayStd}
 	}
-	return &workload{list: s.Take(max(o.Preview, 1)), source: func() (conversation.Source, error) { return s.NewSource(), nil }}, nil
+	return &workload{list: s.Take(max(o.Preview, 1)), source: func(n int) (conversation.Source, error) {
+		of := s
+		of.Seed += int64(n)
+		return of.NewSource(), nil
+	}}, nil
 }
 
 // trees are the workload's agentic traces, if it has any.
@@ -126,8 +132,8 @@ func (o *options) shape() drive.Shape {
 	return s
 }
 
-// plan makes the plan of one run.
-func (o *options) plan(w *workload) (*load.Plan, error) {
+// plan makes the plan of the n-th run.
+func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 	target, err := o.target()
 	if err != nil {
 		return nil, err
@@ -149,7 +155,7 @@ func (o *options) plan(w *workload) (*load.Plan, error) {
 	if w.trees() {
 		return p, o.agentic(p, w)
 	}
-	if p.Source, err = w.source(); err != nil {
+	if p.Source, err = w.source(n); err != nil {
 		return nil, err
 	}
 	if shape.Kind != drive.Schedule && o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {

@@ -38,7 +38,9 @@ type CellOptions struct {
 	// RequestTimeout bounds one request; 0 sets no bound.
 	RequestTimeout time.Duration
 	SLOs           []metrics.SLO
-	Seed           int64
+	// Seed makes the prompts repeatable: the same cell and seed send the same
+	// ones, in the same order.
+	Seed int64
 	// Dataset is played by the scenario "dataset".
 	Dataset []*conversation.Conversation
 	// Extra members of every request body.
@@ -108,7 +110,10 @@ func (c Cell) plan(opt CellOptions) (*Plan, error) {
 		plan.Warmup = &drive.Phase{Shape: plan.Profile.Shape, Requests: opt.Warmup, Grace: -1}
 	}
 	if !scenario.Dataset {
-		plan.Source = input.Synthetic{Scenario: scenario, Seed: opt.Seed}.NewSource()
+		// Every cell has prompts of its own: those of the cell before would be
+		// found in the server's prefix cache.
+		seed := conversation.Seed(opt.Seed, c.String())
+		plan.Source = input.Synthetic{Scenario: scenario, Seed: int64(seed)}.NewSource()
 		return plan, nil
 	}
 	d, err := conversation.NewDataset(opt.Dataset, conversation.Sequential, opt.Seed)

@@ -57,6 +57,31 @@ func TestACellAgainstTheOracle(t *testing.T) {
 	}
 }
 
+// Two configurations are measured on the same prompts; two cells on one server
+// are not, for its prefix cache would know the second cell's.
+func TestCellsSendTheirOwnPrompts(t *testing.T) {
+	server := serve(t, mockopenai.Behaviour{})
+	prompts := func(concurrency int, seed int64) map[string]bool {
+		server.Forget()
+		_, err := RunCell(t.Context(), Cell{"U(40,60)/(2,4)", concurrency}, CellOptions{URL: server.URL, Requests: 8, Seed: seed})
+		require.NoError(t, err)
+		out := map[string]bool{}
+		for _, r := range server.Recordings() {
+			out[r.PromptText()] = true
+		}
+		require.Len(t, out, 8)
+		return out
+	}
+	first := prompts(2, 1)
+	require.Equal(t, first, prompts(2, 1))
+	for p := range prompts(4, 1) {
+		require.NotContains(t, first, p)
+	}
+	for p := range prompts(2, 2) {
+		require.NotContains(t, first, p)
+	}
+}
+
 func TestACellInWhichEverythingFails(t *testing.T) {
 	server := serve(t, mockopenai.Behaviour{Fault: mockopenai.ServerError})
 	res, err := RunCell(t.Context(), Cell{"D(20,5)", 2}, CellOptions{URL: server.URL, Requests: 6})

@@ -62,6 +62,9 @@ func run() error {
 	}
 	defer oracle.close()
 	r := &Report{Machine: Machine{runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), "the server runs on the same cores"}}
+	if r.Control, err = control(min(*part, 3*time.Second)); err != nil {
+		return fmt.Errorf("measuring the machine's timers: %w", err)
+	}
 	m := &measurer{oracle: oracle, length: *part, report: r}
 	if err := m.all(ctx, *only, *streams); err != nil {
 		return err

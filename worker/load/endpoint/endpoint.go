@@ -92,16 +92,32 @@ func (m Message) Plain() string {
 }
 
 // MarshalJSON writes the message with its other members.
-func (m Message) MarshalJSON() ([]byte, error) {
-	o := object{}
-	o.set("role", m.Role)
-	content := m.Content
-	if content == nil {
-		content = json.RawMessage("null")
+func (m Message) MarshalJSON() ([]byte, error) { return m.append(nil) }
+
+// append writes the message. Content is taken as it is: it was checked when it
+// was read, and prompts are too long to check them at every turn.
+func (m Message) append(b []byte) ([]byte, error) {
+	role, err := json.Marshal(m.Role)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a message's role: %w", err)
 	}
-	o.raw("content", content)
-	o.merge(m.Rest)
-	return o.bytes()
+	b = append(append(b, `{"role":`...), role...)
+	b = append(b, `,"content":`...)
+	if m.Content == nil {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, m.Content...)
+	}
+	if len(m.Rest) > 0 {
+		var rest object
+		rest.merge(m.Rest)
+		more, err := rest.bytes()
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, ','), more[1:len(more)-1]...)
+	}
+	return append(b, '}'), nil
 }
 
 // UnmarshalJSON keeps members that are not known in Rest.
@@ -177,7 +193,7 @@ func (o Options) fill(b *object, p *Prompt) {
 	limit := "max_tokens"
 	switch o.Kind {
 	case Chat:
-		b.set("messages", p.Messages)
+		b.messages("messages", p.Messages)
 		if !o.LegacyMaxTokens {
 			limit = "max_completion_tokens"
 		}
@@ -194,7 +210,7 @@ func (o Options) fill(b *object, p *Prompt) {
 		b.set("documents", p.Documents)
 		return
 	case Responses:
-		b.set("input", p.Messages)
+		b.messages("input", p.Messages)
 		limit = "max_output_tokens"
 		if p.Tools != nil {
 			b.raw("tools", p.Tools)

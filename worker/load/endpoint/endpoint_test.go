@@ -161,3 +161,14 @@ func BenchmarkChunk(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkBody(b *testing.B) {
+	p := &Prompt{Model: "m", Messages: []Message{Text("user", strings.Repeat(" tok", 12000))}, MaxTokens: 10}
+	b.SetBytes(48000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := (Options{Kind: Chat, Stream: true}).Body(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

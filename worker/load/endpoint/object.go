@@ -32,6 +32,26 @@ func (o *object) set(name string, value any) {
 	o.raw(name, raw)
 }
 
+// messages adds a list of messages.
+func (o *object) messages(name string, list []Message) {
+	size := 2
+	for i := range list {
+		size += len(list[i].Content) + 48
+	}
+	b := append(make([]byte, 0, size), '[')
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = list[i].append(b); err != nil {
+			o.err = err
+			return
+		}
+	}
+	o.raw(name, append(b, ']'))
+}
+
 func (o *object) merge(members map[string]json.RawMessage) {
 	if len(members) == 0 {
 		return
