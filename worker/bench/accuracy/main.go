@@ -19,12 +19,14 @@ import (
 // A Report is everything that was measured. Times are in ms unless the name
 // says otherwise.
 type Report struct {
-	Machine Machine       `json:"machine"`
+	Machine Machine `json:"machine"`
+	// Control is how late the thread of a bare timer loop was woken, just
+	// before the rest was measured.
+	Control Error         `json:"machine_timer_lateness"`
 	SendLag []SendLag     `json:"send_lag"`
 	Oracle  []OracleError `json:"oracle"`
 	Speed   []Speed       `json:"speed"`
 	Took    float64       `json:"took_s"`
-	Notes   []string      `json:"notes,omitempty"`
 }
 
 // Machine is where it ran.
