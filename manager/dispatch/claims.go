@@ -9,6 +9,7 @@ import (
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 )
 
 // claimLimit bounds how many claims one statement grants.
@@ -23,6 +24,14 @@ type request struct {
 // grantClaims answers claims. Those that arrive while a batch commits make
 // the next batch, so a commit is shared by whatever load there is.
 func (t *term) grantClaims(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for range committers {
+		group.Go(func() error { return t.answerClaims(ctx) })
+	}
+	return group.Wait()
+}
+
+func (t *term) answerClaims(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():

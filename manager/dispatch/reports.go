@@ -17,10 +17,17 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
-// reportLimit bounds how many results one statement commits.
-const reportLimit = 512
+const (
+	// reportLimit bounds how many results one statement commits.
+	reportLimit = 512
+	// committers is how many batches are under way at once, of results and of
+	// claims: one is prepared while the other waits for the disk. Batches lock
+	// rows in the order of their ids, so they never wait in a circle.
+	committers = 2
+)
 
 // An arrival is a message with the reports it brought.
 type arrival struct {
@@ -31,14 +38,16 @@ type arrival struct {
 // commitReports commits results in batches and acknowledges them after the
 // commit. What arrives while a batch commits makes the next batch.
 func (t *term) commitReports(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	arrivals := make(chan arrival, 2*reportLimit)
-	done := make(chan error, 1)
-	go func() { done <- t.receive(ctx, arrivals) }()
-	defer func() {
-		cancel()
-		<-done
-	}()
+	group.Go(func() error { return t.receive(ctx, arrivals) })
+	for range committers {
+		group.Go(func() error { return t.commitArrivals(ctx, arrivals) })
+	}
+	return group.Wait()
+}
+
+func (t *term) commitArrivals(ctx context.Context, arrivals <-chan arrival) error {
 	for {
 		select {
 		case <-ctx.Done():
