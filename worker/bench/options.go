@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/input"
 )
 
@@ -33,6 +34,7 @@ type options struct {
 	LegacyTokens  bool          `json:"legacy_max_tokens"`
 	IgnoreEOS     bool          `json:"ignore_eos"`
 	SessionHeader string        `json:"session_header,omitempty"`
+	ServerMetrics string        `json:"server_metrics,omitempty"`
 
 	Scenario     string  `json:"scenario,omitempty"`
 	InputFile    string  `json:"input_file,omitempty"`
@@ -126,6 +128,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.LegacyTokens, "use-legacy-max-tokens", true, "write max_tokens rather than max_completion_tokens")
 	f.BoolVar(&o.IgnoreEOS, "ignore-eos", true, "ask the server to reach the output length, for workloads that set one")
 	f.StringVar(&o.SessionHeader, "session-header", "", "header that carries the session's id for routers")
+	f.StringVar(&o.ServerMetrics, "server-metrics", load.AutoMetrics, "Prometheus endpoint of the engine; auto tries /metrics beside the URL, empty reads none")
 
 	f.StringVar(&o.Scenario, "traffic-scenario", "D(100,100)", "D(in,out), N(μ,σ)/(μ,σ), U(a,b)/(c,d), E(tokens), R(document,query) or dataset")
 	f.StringVarP(&o.InputFile, "input-file", "f", "", "file or directory to play, instead of synthetic prompts")

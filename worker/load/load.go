@@ -20,6 +20,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/pace"
 	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/scrape"
 	"github.com/fleetune/fleetune/worker/load/token"
 	"github.com/fleetune/fleetune/worker/load/transport"
 )
@@ -46,7 +47,11 @@ type Plan struct {
 	MaxTokens int
 	// Counter counts tokens where the server does not; nil is the byte
 	// fallback.
-	Counter       token.Counter
+	Counter token.Counter
+	// ServerMetrics is the Prometheus endpoint of the engine; AutoMetrics
+	// looks for one beside the first URL, and makes nothing of it if there is
+	// none. Empty reads none.
+	ServerMetrics string
 	SessionHeader string
 	Worker        string
 	// OnStart is called once before the first record, with the instant that
@@ -60,6 +65,9 @@ type Plan struct {
 	// OnProgress is called about once a second from one goroutine; may be nil.
 	OnProgress func(Progress)
 }
+
+// AutoMetrics as a plan's ServerMetrics looks for the endpoint by itself.
+const AutoMetrics = "auto"
 
 // Agentic is the replay of a plan.
 type Agentic struct {
@@ -101,13 +109,19 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	if plan.OnStart != nil {
 		plan.OnStart(r.epoch)
 	}
+	server, err := r.scrape(ctx)
+	if err != nil {
+		return nil, err
+	}
 	stopProgress := r.watch(ctx)
 	err = r.phases(ctx)
 	stopProgress()
+	figures := server(ctx)
 	if err != nil {
 		return nil, err
 	}
 	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
+	res.Summary.Add(figures)
 	if r.warmed {
 		res.Warmup = r.warm.Summary()
 	}
@@ -228,6 +242,27 @@ func (r *run) replay(ctx context.Context) error {
 		}
 	}
 	return runner.Profile(ctx)
+}
+
+// scrape starts reading the engine's own figures, warm-up included. The
+// returned function ends that.
+func (r *run) scrape(ctx context.Context) (stop func(context.Context) []metrics.Metric, err error) {
+	none := func(context.Context) []metrics.Metric { return nil }
+	url := r.plan.ServerMetrics
+	switch url {
+	case "":
+		return none, nil
+	case AutoMetrics:
+		url = r.client.Beside("/metrics")
+	}
+	s, err := scrape.Start(ctx, url, time.Second)
+	switch {
+	case err != nil && r.plan.ServerMetrics == AutoMetrics:
+		return none, nil
+	case err != nil:
+		return nil, err
+	}
+	return s.Stop, nil
 }
 
 // watch reports progress until the returned function is called.

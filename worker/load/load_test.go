@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +82,28 @@ func TestCellsSendTheirOwnPrompts(t *testing.T) {
 	for p := range prompts(2, 2) {
 		require.NotContains(t, first, p)
 	}
+}
+
+func TestTheEnginesOwnFiguresAreRead(t *testing.T) {
+	server := serve(t, mockopenai.Behaviour{})
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "vllm:num_requests_running 2\nvllm:generation_tokens_total %d\n", 3*len(server.Recordings()))
+	}))
+	defer engine.Close()
+	plan := Plan{Target: transport.Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}},
+		Source: input.Synthetic{Scenario: scenario(t, "D(5,2)")}.NewSource(), ServerMetrics: engine.URL,
+		Profile: drive.Phase{Shape: drive.Shape{Kind: drive.Closed, Concurrency: 1}, Requests: 5}}
+	res, err := Run(t.Context(), plan)
+	require.NoError(t, err)
+	require.Equal(t, 15.0, res.Summary.Value("server_generation_tokens"))
+	require.Equal(t, 2.0, res.Summary.Value("server_requests_running"))
+
+	plan.ServerMetrics = AutoMetrics // the server has none, and that is no error
+	_, err = Run(t.Context(), plan)
+	require.NoError(t, err)
+	plan.ServerMetrics = server.URL + "/nowhere"
+	_, err = Run(t.Context(), plan)
+	require.ErrorContains(t, err, "server's metrics: status")
 }
 
 func TestACellInWhichEverythingFails(t *testing.T) {

@@ -150,13 +150,14 @@ func (m *measurer) oracles(ctx context.Context, streams int) error {
 	if streams <= 0 {
 		return nil
 	}
-	// Each stream sends a token every two seconds, and they start over two.
-	return m.hold(ctx, streams, 2*time.Second, 2*time.Second, 2*time.Second)
+	// Each stream sends a token every two seconds, and they start over five.
+	return m.hold(ctx, streams, 2*time.Second, 2*time.Second, 5*time.Second)
 }
 
-// hold keeps streams open for the measurement's length.
+// hold opens streams over the ramp and keeps all of them open for the
+// measurement's length.
 func (m *measurer) hold(ctx context.Context, streams int, ttft, itl, ramp time.Duration) error {
-	tokens := max(2, int(m.length/itl))
+	tokens := max(2, int((m.length+ramp)/itl))
 	plan, err := m.plan(fmt.Sprintf("D(64,%d)", tokens), true, ttft, itl)
 	if err != nil {
 		return err
@@ -301,8 +302,9 @@ func cpu() time.Duration {
 
 // memory watches what open streams take of the heap and the stacks.
 type memory struct {
-	idle uint64
-	most float64
+	idle    uint64
+	streams int // most seen open at once
+	each    float64
 }
 
 func inUse() uint64 {
@@ -316,13 +318,14 @@ func (h *memory) start() {
 	h.idle = inUse()
 }
 
+// look takes the figure where most streams are open.
 func (h *memory) look(streams int) {
-	if streams < 100 {
+	if streams < max(h.streams, 1) {
 		return
 	}
 	if now := inUse(); now > h.idle {
-		h.most = max(h.most, float64(now-h.idle)/1024/float64(streams))
+		h.streams, h.each = streams, float64(now-h.idle)/1024/float64(streams)
 	}
 }
 
-func (h *memory) perStream() float64 { return h.most }
+func (h *memory) perStream() float64 { return h.each }

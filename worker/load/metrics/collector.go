@@ -175,6 +175,9 @@ func (s *Summary) Get(tag string) (Metric, bool) {
 	return s.Metrics[i], true
 }
 
+// Add puts figures of another origin in their places.
+func (s *Summary) Add(figures []Metric) { s.Metrics = sorted(append(s.Metrics, figures...)) }
+
 // Value returns a figure's average, or 0 where it is missing.
 func (s *Summary) Value(tag string) float64 {
 	m, _ := s.Get(tag)

@@ -160,6 +160,12 @@ func (c *Client) open() (*http.Transport, error) {
 	}, nil
 }
 
+// Beside returns the URL of another path on the first server.
+func (c *Client) Beside(path string) string {
+	u := url.URL{Scheme: c.targets[0].Scheme, Host: c.targets[0].Host, Path: path}
+	return u.String()
+}
+
 // now is the time since the epoch, never 0.
 func (c *Client) now() int64 { return int64(time.Since(c.epoch)) }
 
