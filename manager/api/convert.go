@@ -28,6 +28,7 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		d.Description, d.Strategy, d.MaxParallel, d.Resources = t.Spec.Description, o.Strategy, o.MaxParallel, t.Spec.Resources
 		d.Objectives = append(d.Objectives, o.Objectives...)
 		d.DependsOn = append(d.DependsOn, t.Spec.DependsOn...)
+		d.Applicable = t.Spec.Command != nil && t.Spec.Command.Apply != nil
 		if len(o.Objectives) > 0 {
 			direction = o.Objectives[0].Direction
 		}

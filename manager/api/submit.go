@@ -70,7 +70,7 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 	}
 	planned, err := plan(spec)
 	if err != nil {
-		return answer, refused(name, []v1.Finding{{File: name, Field: "optimization.strategy", Severity: "error", Message: err.Error()}}, answer.Warnings)
+		return answer, refused(name, []v1.Finding{{File: name, Field: planField(err), Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
 	data, err := attach(spec, s.Bundle)
 	if err != nil {
@@ -116,6 +116,17 @@ func refused(name string, wrong, warnings []v1.Finding) error {
 	return p
 }
 
+// errEmptySpace says that there is nothing to measure.
+var errEmptySpace = errors.New("no point of the space meets all constraints")
+
+// planField names the field that a plan failed for.
+func planField(err error) string {
+	if errors.Is(err, errEmptySpace) {
+		return "constraints"
+	}
+	return "optimization.strategy"
+}
+
 // plan is how many experiments the budget and the space allow; an error when
 // the sampler cannot search the space, or the constraints leave nothing of it.
 func plan(t *task.Task) (int, error) {
@@ -130,7 +141,7 @@ func plan(t *task.Task) (int, error) {
 		return 0, err
 	}
 	if count.Valid == 0 {
-		return 0, errors.New("no point of the space meets all constraints")
+		return 0, errEmptySpace
 	}
 	return int(math.Min(float64(o.MaxIterations), count.Valid)), nil
 }

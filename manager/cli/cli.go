@@ -84,7 +84,8 @@ that "fleetune up" runs on this machine.`,
 	root.PersistentFlags().StringVar(&a.url, "url", "", "URL of the manager (default: FLEETUNE_URL, or the one that is up here)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddGroup(&cobra.Group{ID: "tasks", Title: "Tasks:"}, &cobra.Group{ID: "look", Title: "Looking:"},
-		&cobra.Group{ID: "fleet", Title: "Fleet:"}, &cobra.Group{ID: "run", Title: "Running Fleetune:"})
+		&cobra.Group{ID: "fleet", Title: "Fleet:"}, &cobra.Group{ID: "run", Title: "Running Fleetune:"},
+		&cobra.Group{ID: "measure", Title: "Measuring without a fleet:"})
 	group := func(id string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = id
@@ -99,6 +100,8 @@ that "fleetune up" runs on this machine.`,
 		switch c.Name() {
 		case "up", "manager", "worker", "nats":
 			c.GroupID = "run"
+		case "bench", "replay":
+			c.GroupID = "measure"
 		}
 		root.AddCommand(c)
 	}

@@ -263,7 +263,7 @@ func (a *app) printBest(d v1.Task, best v1.Best) error {
 	for _, name := range slices.Sorted(maps.Keys(best.Parameters)) {
 		f.add("parameter", "%s = %s", name, terminal.Value(best.Parameters[name]))
 	}
-	if d.Status == "completed" {
+	if d.Status == "completed" && d.Applicable {
 		f.add("to use it", "fleetune apply %s", d.Name)
 	}
 	return f.err

@@ -1,11 +1,14 @@
 package space
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Nearest returns the known name closest to a misspelt one, "" when none is
-// close: at most a third of its letters, and at least one, may differ.
-// Distance is optimal string alignment (a swap of neighbours counts one);
-// ties go to the name that sorts first.
+// close: at most a third of its letters, and at least one, may differ, or it
+// is the beginning of one. Distance is optimal string alignment (a swap of
+// neighbours counts one); ties go to the name that sorts first.
 func Nearest(name string, known []string) string {
 	best, limit := "", max(1, len(name)/3)
 	for _, candidate := range slices.Sorted(slices.Values(known)) {
@@ -13,8 +16,18 @@ func Nearest(name string, known []string) string {
 			best, limit = candidate, d
 		}
 	}
+	if best == "" && len(name) >= shortestStart {
+		for _, candidate := range slices.Sorted(slices.Values(known)) {
+			if strings.HasPrefix(candidate, name) {
+				return candidate
+			}
+		}
+	}
 	return best
 }
+
+// shortestStart is how many letters of a name say which one is meant.
+const shortestStart = 3
 
 // distance is the optimal string alignment distance, or limit+1 when larger.
 func distance(a, b string, limit int) int {

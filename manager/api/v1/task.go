@@ -23,6 +23,7 @@ type Task struct {
 	MaxParallel int               `json:"max_parallel" doc:"bound on experiments in flight; 0 means what the fleet can hold"`
 	Resources   node.Requirements `json:"resources"`
 	DependsOn   []string          `json:"depends_on" nullable:"false"`
+	Applicable  bool              `json:"applicable" doc:"whether the task file says how its best is put to use"`
 	Experiments Counts            `json:"experiments"`
 	Baseline    *Baseline         `json:"baseline" doc:"the point everything is compared with, once it is measured"`
 	Best        *Best             `json:"best" doc:"the incumbent while the task runs, the task's result once it is completed"`

@@ -6,10 +6,15 @@ import (
 	"os"
 
 	"github.com/fleetune/fleetune/manager/cli"
+	"github.com/fleetune/fleetune/manager/search/replay"
 	"github.com/fleetune/fleetune/manager/serve"
+	"github.com/fleetune/fleetune/worker/bench"
 )
 
 // version is set when a release is built.
 var version = "dev"
 
-func main() { os.Exit(cli.Main(version, serve.Commands(version)...)) }
+func main() {
+	commands := append(serve.Commands(version), replay.Command(), bench.Command())
+	os.Exit(cli.Main(version, commands...))
+}
