@@ -7,7 +7,7 @@ import (
 
 // Nearest returns the known name closest to a misspelt one, "" when none is
 // close: at most a third of its letters, and at least one, may differ, or it
-// is the beginning of one. Distance is optimal string alignment (a swap of
+// is the beginning of just one. Distance is optimal string alignment (a swap of
 // neighbours counts one); ties go to the name that sorts first.
 func Nearest(name string, known []string) string {
 	best, limit := "", max(1, len(name)/3)
@@ -17,10 +17,9 @@ func Nearest(name string, known []string) string {
 		}
 	}
 	if best == "" && len(name) >= shortestStart {
-		for _, candidate := range slices.Sorted(slices.Values(known)) {
-			if strings.HasPrefix(candidate, name) {
-				return candidate
-			}
+		starts := slices.DeleteFunc(slices.Clone(known), func(candidate string) bool { return !strings.HasPrefix(candidate, name) })
+		if len(starts) == 1 {
+			best = starts[0]
 		}
 	}
 	return best
