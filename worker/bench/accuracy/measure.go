@@ -1,4 +1,4 @@
-package main
+package accuracy
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 	"github.com/fleetune/fleetune/worker/load/input"
@@ -69,12 +70,25 @@ type Speed struct {
 	PerCore    float64 `json:"per_client_core_s"`
 	Errors     int     `json:"errors"`
 	Concurrent int     `json:"concurrency"`
+	// Peers were given the same requests, the same server and the same time.
+	Peers []PeerSpeed `json:"peers,omitempty"`
+}
+
+// PeerSpeed is a peer's figure beside ours.
+type PeerSpeed struct {
+	Name      string  `json:"name"`
+	PerSecond float64 `json:"per_s"`
+	CPU       float64 `json:"client_cpu_us_each"`
+	Errors    int     `json:"errors"`
+	// CPURatio is our processor time for a request over the peer's.
+	CPURatio float64 `json:"our_cpu_over_theirs"`
 }
 
 type measurer struct {
 	oracle *oracle
 	length time.Duration
 	report *Report
+	peers  []Peer
 }
 
 func (m *measurer) all(ctx context.Context, only string, streams int) error {
@@ -262,7 +276,7 @@ func (m *measurer) speeds(ctx context.Context, _ int) error {
 		concurrent int
 		each       string
 	}{
-		{"requests, not streaming", "D(64,8)", false, 32, metrics.TagRequestCount},
+		{plainRequests, "D(64,8)", false, 32, metrics.TagRequestCount},
 		{"requests, streaming 8 tokens", "D(64,8)", true, 32, metrics.TagRequestCount},
 		{"streamed chunks", "D(64,500)", true, 32, "total_osl"},
 	} {
@@ -280,15 +294,46 @@ func (m *measurer) speeds(ctx context.Context, _ int) error {
 		}
 		used := cpu() - before
 		n := res.Summary.Value(c.each)
-		m.report.Speed = append(m.report.Speed, Speed{
+		speed := Speed{
 			What: c.what, PerSecond: n / m.length.Seconds(), CPU: used.Seconds() * 1e6 / n, PerCore: n / used.Seconds(),
 			Errors: int(res.Summary.Value(metrics.TagErrorCount)), Concurrent: c.concurrent,
-		})
+		}
 		if err := m.oracle.forget(ctx); err != nil {
 			return err
 		}
+		if c.what == plainRequests {
+			if speed.Peers, err = m.against(ctx, plan, speed); err != nil {
+				return err
+			}
+		}
+		m.report.Speed = append(m.report.Speed, speed)
 	}
 	return nil
+}
+
+const plainRequests = "requests, not streaming"
+
+// against gives the peers what we were given.
+func (m *measurer) against(ctx context.Context, plan load.Plan, ours Speed) ([]PeerSpeed, error) {
+	var out []PeerSpeed
+	body, err := plan.Target.Options.Body(&endpoint.Prompt{Model: plan.Models[0], MaxTokens: 8,
+		Messages: []endpoint.Message{conversation.Filler("user", conversation.Fill{Seed: 1, Tokens: 64}).Render()}})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.peers {
+		before := cpu()
+		done, failed, err := p.Attack(ctx, m.oracle.url+endpoint.Chat.Path(), body, ours.Concurrent, m.length)
+		if err != nil {
+			return nil, fmt.Errorf("running %s: %w", p.Name(), err)
+		}
+		each := (cpu() - before).Seconds() * 1e6 / float64(done)
+		out = append(out, PeerSpeed{p.Name(), float64(done) / m.length.Seconds(), each, failed, ours.CPU / each})
+		if err := m.oracle.forget(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // cpu is the processor time this process has used.

@@ -1,4 +1,4 @@
-package main
+package accuracy
 
 import (
 	"bufio"
@@ -15,16 +15,16 @@ import (
 	"github.com/fleetune/fleetune/worker/load/mockopenai"
 )
 
-// serve is the oracle's process: it prints its URL and answers until its
-// standard input closes or it is told to stop. What a request wants is in its
-// body: ttft_us, itl_us and forget.
-func serve(ctx context.Context) error {
+// Serve is the oracle's process: it prints its URL and answers until its
+// standard input closes or ctx ends. What a request wants is in its body:
+// ttft_us and itl_us.
+func Serve(ctx context.Context) error {
 	s, err := mockopenai.Start(mockopenai.Config{Behave: func(_ int, r *mockopenai.Recording) mockopenai.Behaviour {
 		return mockopenai.Behaviour{
 			TTFT: time.Duration(r.Int("ttft_us")) * time.Microsecond,
 			ITL:  time.Duration(r.Int("itl_us")) * time.Microsecond,
 		}
-	}, Forget: os.Getenv(forgetVariable) != ""})
+	}})
 	if err != nil {
 		return err
 	}
@@ -42,8 +42,6 @@ func serve(ctx context.Context) error {
 	return nil
 }
 
-const forgetVariable = "FLEETUNE_ACCURACY_FORGET"
-
 // oracle is the server's process as the parent sees it.
 type oracle struct {
 	url  string
@@ -51,12 +49,12 @@ type oracle struct {
 	stop func() error
 }
 
-func startOracle(ctx context.Context) (*oracle, error) {
+func startOracle(ctx context.Context, serveArgs []string) (*oracle, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding the program: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, "-serve")
+	cmd := exec.CommandContext(ctx, self, serveArgs...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
