@@ -8,12 +8,13 @@ import (
 )
 
 // Prior of the parameters, on features in the unit interval and standardised
-// values. Length scales are log-normal with a mean that grows with the root of
-// the dimension (Hvarfner, Hellsten and Nardi, "Vanilla Bayesian optimization
+// values. Length scales are log-normal around a value that grows with the root of
+// the number of parameters, long enough that a feature counts for little until
+// the data say otherwise (Hvarfner, Hellsten and Nardi, "Vanilla Bayesian optimization
 // performs great in high dimensions", 2024); scale and noise are log-normal.
 const (
+	lengthMean   = 0.3 // for one parameter
 	lengthSpread = 1.2
-	twinDistance = 0.0 // added to the log length scale of twins
 	scaleSpread  = 1.0
 	noiseMean    = -6.0
 	noiseSpread  = 1.5
@@ -41,12 +42,8 @@ func newFitter(dims []dimension, rows [][]float64, y []float64) *fitter {
 			parameters++
 		}
 	}
-	for k := range dims {
-		mean := 0.5*math.Log(parameters) - 0.5
-		if dims[k].twin {
-			mean += twinDistance
-		}
-		f.mean = append(f.mean, mean)
+	for range dims {
+		f.mean = append(f.mean, lengthMean+0.5*math.Log(parameters))
 	}
 	n := len(rows)
 	for k := range dims {
