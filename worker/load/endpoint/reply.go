@@ -33,6 +33,10 @@ func (o Options) Chunk(name string, data []byte) (Delta, error) {
 
 // Reply reads a whole reply.
 func (o Options) Reply(body []byte) (Delta, error) {
+	var fast Delta
+	if (o.Kind == Chat || o.Kind == Completions) && scan(body, &fast) {
+		return fast, nil
+	}
 	var r reply
 	if err := json.Unmarshal(body, &r); err != nil {
 		return Delta{}, fmt.Errorf("reading a reply: %w", err)

@@ -1,8 +1,9 @@
 package metrics
 
 import (
+	"cmp"
 	"math"
-	"sort"
+	"slices"
 )
 
 // A point is what the curves over time need of one request.
@@ -97,7 +98,7 @@ type segment struct {
 
 // segments cuts the sum of all steps into stretches inside [from, to].
 func (s steps) segments(from, to int64) []segment {
-	sort.Slice(s, func(i, j int) bool { return s[i].at < s[j].at })
+	slices.SortFunc(s, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	var out []segment
 	var height float64
 	var open int
@@ -151,7 +152,7 @@ func quotient(a, b *steps, from, to int64) []segment {
 	for _, s := range *b {
 		all = append(all, both{at: s.at, db: s.delta})
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].at < all[j].at })
+	slices.SortFunc(all, func(a, b both) int { return cmp.Compare(a.at, b.at) })
 	var out []segment
 	var ha, hb float64
 	at := from
@@ -175,7 +176,7 @@ func weigh(in []segment) *Stats {
 		return nil
 	}
 	byHeight := append([]segment{}, in...)
-	sort.Slice(byHeight, func(i, j int) bool { return byHeight[i].height < byHeight[j].height })
+	slices.SortFunc(byHeight, func(a, b segment) int { return cmp.Compare(a.height, b.height) })
 	var width, mean, square float64
 	for _, s := range byHeight {
 		width += s.width
