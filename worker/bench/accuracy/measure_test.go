@@ -5,10 +5,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/mockopenai"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Stamps and writes are on two clocks with epochs of their own; errors are
 // what is left when both are brought to the machine's.
