@@ -21,7 +21,7 @@ type Options struct {
 }
 
 // Sampler implements sampler.Sampler. Two models with different weaknesses
-// take turns: the Gaussian process interpolates from few points, the Parzen
+// take turns, two to one: the Gaussian process interpolates from few points, the Parzen
 // estimator finds what good points have in common where the landscape is too
 // rugged to interpolate.
 type Sampler struct {
@@ -54,7 +54,7 @@ func New(p sampler.Problem) (*Sampler, error) {
 		return nil, err
 	}
 	s := &Sampler{process: process, parzen: parzen}
-	s.reason = fmt.Sprintf("after %d even draws a Gaussian process and a Parzen estimator take turns, ", options.Startup)
+	s.reason = fmt.Sprintf("after %d even draws a Gaussian process takes two turns of three and a Parzen estimator the third, ", options.Startup)
 	if process.Enumerates() {
 		s.reason += fmt.Sprintf("the process looking at all %d valid points", set.Len())
 	} else {
@@ -73,8 +73,12 @@ func (s *Sampler) Reason() string { return s.reason }
 // process chooses its part first, the other model reckons with it.
 func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
 	flight := append([]space.Point(nil), pending...)
-	count := len(history) + len(flight)
-	share := (n + 1 - count%2) / 2 // even turns are the process's
+	count, share := len(history)+len(flight), 0
+	for k := range n {
+		if (count+k)%3 != 2 { // two turns of three
+			share++
+		}
+	}
 	var out []space.Point
 	for _, turn := range []struct {
 		model sampler.Sampler

@@ -19,6 +19,7 @@ import (
 // An ordered parameter of few values has a second feature that is compared for
 // equality. Distance explains trends along the values; the twin explains values
 // that stand out, such as powers of two or one that happens to fill the cache.
+// Twins come after all other features.
 type encoder struct {
 	dims []dimension
 }

@@ -12,6 +12,7 @@ import (
 const (
 	fitPoints     = 100 // points the parameters are fitted to
 	fitIterations = 25
+	twinsFrom     = 24 // points from which on twins are fitted
 	recentStep    = 40 // largest number of points between two fits
 )
 
@@ -102,7 +103,7 @@ func (m *model) train(all data) (data, []float64) {
 	if !slices.Equal(m.fitted, all.keys[:c]) || !slices.Equal(m.targets, all.y[:c]) {
 		m.fitted, m.targets = slices.Clone(all.keys[:c]), slices.Clone(all.y[:c])
 		fit := all.pick(all.spread(c, fitPoints))
-		m.params = newFitter(m.dims, fit.rows, standardize(fit.y)).fit(fitIterations)
+		m.params = m.fit(fit, c)
 		m.version++
 	}
 	indices := all.spread(c, m.most)
@@ -114,6 +115,20 @@ func (m *model) train(all data) (data, []float64) {
 		return used, standardize(used.target)
 	}
 	return used, standardize(used.y)
+}
+
+// fit fits the parameters to some of the first c points. Twins wait until there
+// are points enough to tell a value that stands out from chance.
+func (m *model) fit(d data, c int) params {
+	dims := m.dims
+	for c < twinsFrom && len(dims) > 0 && dims[len(dims)-1].twin {
+		dims = dims[:len(dims)-1]
+	}
+	p := newFitter(dims, d.rows, standardize(d.y)).fit(fitIterations)
+	for len(p.weights) < len(m.dims) {
+		p.weights = append(p.weights, 0)
+	}
+	return p
 }
 
 // condition brings the posterior over the candidates of a ground to the given
