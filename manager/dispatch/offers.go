@@ -52,7 +52,10 @@ func (t *term) offer(ctx context.Context, r *run, entries []*entry) error {
 			return ctx.Err()
 		}
 	}
-	if err := bus.Publish(t.Bus, wire.HintSubject(r.queue.Name), wire.Hint{Queue: r.queue.Name}); err != nil {
+	// The priority is part of the name: a worker that serves the queue at
+	// another one must ask for this one first.
+	queue := wire.ConsumerName(r.queue.Name, r.queue.Priority)
+	if err := bus.Publish(t.Bus, wire.HintSubject(queue), wire.Hint{Queue: queue}); err != nil {
 		t.Log.Debug().Err(err).Msg("hint lost, workers look from time to time")
 	}
 	return nil

@@ -52,7 +52,7 @@ func (a *Agent) handleHint(m *nats.Msg) {
 	a.mu.Lock()
 	known := false
 	for _, q := range a.queues {
-		known = known || q.Name == queue
+		known = known || wire.ConsumerName(q.Name, q.Priority) == queue
 	}
 	a.mu.Unlock()
 	if known {
