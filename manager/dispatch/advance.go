@@ -42,6 +42,9 @@ func (p *planner) advance(ctx context.Context, r *run) error {
 		return nil
 	}
 	if finalists := r.finalists(); len(finalists) > 0 {
+		if most := r.task.Spec.Optimization.MaxParallel; most > 0 {
+			finalists = finalists[:min(most, len(finalists))]
+		}
 		return p.confirm(ctx, r, finalists)
 	}
 	return p.finish(ctx, r, "")
@@ -163,18 +166,23 @@ func (p *planner) expire(ctx context.Context, r *run) error {
 }
 
 // finalists returns the leaders that are yet to be measured again beside the
-// baseline: all at once, before any of them is called best.
+// baseline, before any of them is called best. Who they are is settled once
+// the search has ended.
 func (r *run) finalists() []int {
 	c := r.task.Spec.Command
-	if c == nil || r.baseline == nil || !r.baseline.ok || len(r.confirms) > 0 {
+	if c == nil || r.baseline == nil || !r.baseline.ok {
 		return nil
 	}
 	var numbers []int
+	left := c.Finalists
 	for _, o := range r.ranking() {
-		if len(numbers) == c.Finalists {
+		if left == 0 {
 			break
 		}
-		if o.Number != r.baseline.number {
+		if o.Number == r.baseline.number {
+			continue
+		}
+		if left--; !r.confirms[o.Number] {
 			numbers = append(numbers, o.Number)
 		}
 	}

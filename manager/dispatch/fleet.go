@@ -202,6 +202,21 @@ func (f *fleet) cancelTask(id uuid.UUID) map[string][]uuid.UUID {
 	return holders
 }
 
+// leasedTasks returns the tasks that have attempts in workers' hands.
+func (f *fleet) leasedTasks() []uuid.UUID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen := map[uuid.UUID]bool{}
+	var tasks []uuid.UUID
+	for _, l := range f.leases {
+		if !seen[l.task] {
+			seen[l.task] = true
+			tasks = append(tasks, l.task)
+		}
+	}
+	return tasks
+}
+
 // expired returns the attempts whose lease has run out, and marks the workers
 // that fell silent. silent says that there were any of those.
 func (f *fleet) expired(now time.Time) (lost []store.Lost, silent bool) {

@@ -114,6 +114,9 @@ func (p *planner) step(ctx context.Context) error {
 
 // refresh reads which tasks are live, for when a notification was lost.
 func (p *planner) refresh(ctx context.Context) error {
+	// Read before the rows: a task with attempts that is not live has ended,
+	// perhaps under another leader that could not pass it on.
+	leased := p.fleet.leasedTasks()
 	rows, err := p.Store.LiveTasks(ctx)
 	if err != nil {
 		return err
@@ -128,6 +131,11 @@ func (p *planner) refresh(ctx context.Context) error {
 	for id := range p.runs {
 		if !live[id] {
 			p.mail.taskChanged(id)
+		}
+	}
+	for _, id := range leased {
+		if !live[id] && p.runs[id] == nil {
+			p.stopAttempts(id)
 		}
 	}
 	return nil
@@ -199,13 +207,18 @@ func (p *planner) end(ctx context.Context, r *run) error {
 	if err := p.withdraw(ctx, r.queue, idsOf(r.queued())); err != nil {
 		return err
 	}
-	for worker, ids := range p.fleet.cancelTask(r.task.ID) {
-		p.control(worker, wire.Control{Cancel: ids})
-	}
+	p.stopAttempts(r.task.ID)
 	delete(p.runs, r.task.ID)
 	p.specs.drop(r.task.ID)
 	p.shareQueues()
 	return nil
+}
+
+// stopAttempts tells the workers that hold attempts of a task to stop them.
+func (p *planner) stopAttempts(task uuid.UUID) {
+	for worker, ids := range p.fleet.cancelTask(task) {
+		p.control(worker, wire.Control{Cancel: ids})
+	}
 }
 
 func idsOf(entries []*entry) []uuid.UUID {

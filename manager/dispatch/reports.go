@@ -123,12 +123,20 @@ func (t *term) decode(ctx context.Context, msg jetstream.Msg) (arrival, error) {
 	// PostgreSQL's JSON cannot hold NUL, which a program may well have printed.
 	data := bytes.ReplaceAll(msg.Data(), []byte(`\u0000`), []byte(`\ufffd`))
 	a := arrival{msg: msg}
+	var bad []error
 	for line := range bytes.SplitSeq(data, []byte{'\n'}) {
 		r, err := t.judge(ctx, bus.Sender(msg.Subject()), line)
 		if err != nil {
-			return arrival{}, err
+			bad = append(bad, err)
+			continue
 		}
 		a.results = append(a.results, r)
+	}
+	if len(a.results) == 0 {
+		return arrival{}, errors.Join(bad...)
+	}
+	if len(bad) > 0 { // what is good in the message counts all the same
+		t.Log.Error().Err(errors.Join(bad...)).Str("subject", msg.Subject()).Msg("part of a message with reports set aside")
 	}
 	return a, nil
 }
