@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fleetune/fleetune/manager/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -13,8 +12,7 @@ func TestCircleMeasuresEveryPointOnce(t *testing.T) {
 	s.worker("w1", 4)
 	s.worker("w2", 4)
 	s.submit(noop("circle", 500))
-	row := s.await("circle")
-	require.Equal(t, store.TaskCompleted, row.State, row.Cause)
+	row := s.complete("circle")
 	require.Len(t, s.experiments(row), 500)
 	s.requireOnce(row)
 }

@@ -3,7 +3,12 @@ package dispatch_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +19,7 @@ import (
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/fleetune/fleetune/shared/natsd"
 	"github.com/fleetune/fleetune/worker/agent"
@@ -30,98 +36,137 @@ func TestMain(m *testing.M) { pgtest.Main(m, goleak.IgnoreCurrent()) }
 // A stand is a whole Fleetune but for its outer doors: a real PostgreSQL, a
 // real NATS server, a dispatcher, and as many agents as a test starts.
 type stand struct {
-	t      *testing.T
-	store  *store.Store
-	nats   *natsd.Server
-	secret []byte
-	log    zerolog.Logger
-	lease  time.Duration
-	stop   context.CancelFunc // of the dispatcher
+	t       *testing.T
+	store   *store.Store
+	nats    *natsd.Server
+	natsDir string
+	secret  []byte
+	log     zerolog.Logger
+	lease   time.Duration
+	// dir is where the scripts of a test leave their traces.
+	dir  string
+	stop func() // of the dispatcher
 }
 
 func newStand(t *testing.T, lease time.Duration) *stand {
 	t.Helper()
-	s := &stand{t: t, store: pgtest.Store(t), secret: []byte("a secret of the test stand"), lease: lease}
-	s.log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	return newStandOn(t, pgtest.Store(t), lease)
+}
+
+func newStandOn(t *testing.T, db *store.Store, lease time.Duration) *stand {
+	t.Helper()
+	s := &stand{t: t, store: db, natsDir: t.TempDir(), dir: t.TempDir(), secret: []byte("a secret of the test stand"), lease: lease}
+	s.log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.FatalLevel)
 	if os.Getenv("FLEETUNE_TEST_DEBUG") != "" {
 		s.log = s.log.Level(zerolog.DebugLevel)
 	}
-	var err error
-	s.nats, err = natsd.Start(t.Context(), natsd.Options{Dir: t.TempDir(), Secret: s.secret, Log: s.log})
-	require.NoError(t, err)
-	t.Cleanup(s.nats.Shutdown)
+	s.startNATS(0)
+	t.Cleanup(func() { s.nats.Shutdown() })
 	s.dispatch()
 	return s
 }
 
+func (s *stand) startNATS(port int) {
+	s.t.Helper()
+	var err error
+	s.nats, err = natsd.Start(s.t.Context(), natsd.Options{Dir: s.natsDir, Port: port, Secret: s.secret, Log: s.log})
+	require.NoError(s.t, err)
+}
+
+// restartNATS takes the server down and up again at the same address, with
+// meanwhile between.
+func (s *stand) restartNATS(meanwhile func()) {
+	s.t.Helper()
+	u, err := url.Parse(s.nats.URL())
+	require.NoError(s.t, err)
+	port, err := strconv.Atoi(u.Port())
+	require.NoError(s.t, err)
+	s.nats.Shutdown()
+	meanwhile()
+	s.startNATS(port)
+}
+
+// wipeNATS loses everything that JetStream has stored.
+func (s *stand) wipeNATS() { s.restartNATS(func() { s.natsDir = s.t.TempDir() }) }
+
 // dispatch starts a dispatcher, which the end of the test stops.
 func (s *stand) dispatch() {
-	b, err := bus.Connect(s.t.Context(), bus.Options{
-		URL: s.nats.URL(), Name: "manager", User: natsd.ManagerUser, Password: natsd.ManagerPassword(s.secret), Log: s.log,
-	})
-	require.NoError(s.t, err)
+	b := s.connect(natsd.ManagerUser, s.nats.URL(), natsd.ManagerPassword(s.secret))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	d := dispatch.New(dispatch.Config{Store: s.store, Bus: b, Log: s.log, Lease: s.lease})
 	go func() { done <- d.Run(ctx) }()
-	var once bool
-	s.stop = func() {
-		if once {
-			return
-		}
-		once = true
+	s.stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(s.t, <-done)
 		b.Close()
-	}
+	})
 	s.t.Cleanup(s.stop)
 }
 
-// worker starts an agent with CPU slots and returns how to stop it.
-func (s *stand) worker(name string, slots int, change ...func(*agent.Config)) (*agent.Agent, context.CancelFunc) {
+func (s *stand) connect(name, url, password string) *bus.Bus {
 	s.t.Helper()
-	b, err := bus.Connect(s.t.Context(), bus.Options{
-		URL: s.nats.URL(), Name: name, User: name, Password: natsd.WorkerPassword(s.secret, name), Log: s.log,
-	})
+	b, err := bus.Connect(context.Background(), bus.Options{URL: url, Name: name, User: name, Password: password, RetryFirst: true, Log: s.log})
 	require.NoError(s.t, err)
+	return b
+}
+
+// setup is what a test may change of a worker.
+type setup struct {
+	agent.Config
+	url, locks string
+	devices    []node.Device
+}
+
+// A hand is a worker at work.
+type hand struct {
+	*agent.Agent
+	ended chan struct{} // closed when Run has returned
+	err   error         // of Run
+	stop  func()        // ends the worker as the end of its process's context does
+}
+
+// worker starts an agent with CPU slots, which the end of the test stops.
+func (s *stand) worker(name string, slots int, change ...func(*setup)) *hand {
+	s.t.Helper()
 	runner := process.New(process.Config{})
-	devices := make([]node.Device, slots)
-	for i := range devices {
-		devices[i] = node.Device{ID: fmt.Sprintf("%s-slot-%d", name, i), Index: i, Vendor: "cpu", Model: "test slot", Health: node.Healthy}
+	c := setup{url: s.nats.URL(), locks: s.t.TempDir()}
+	for i := range slots {
+		c.devices = append(c.devices, node.Device{ID: fmt.Sprintf("%s-slot-%d", name, i), Index: i, Vendor: "cpu", Model: "test slot", Health: node.Healthy})
 	}
-	semaphore, err := device.NewSemaphore(devices, device.Config{LockFolder: s.t.TempDir(), Owner: name, Sweep: runner.Sweep})
-	require.NoError(s.t, err)
-	config := agent.Config{
+	c.Config = agent.Config{
 		Node: node.Advertisement{
 			Worker: name, Host: "stand", Pool: "default", Kinds: []string{task.KindCommand, task.KindNoop}, StartedAt: time.Now(),
 		},
-		Dir: s.t.TempDir(), Bus: b, Semaphore: semaphore, Log: s.log,
+		Dir: s.t.TempDir(), Log: s.log,
 		Kinds: map[string]agent.Kind{
 			task.KindNoop:    agent.Noop{},
 			task.KindCommand: agent.Command{Runner: command.New(runner, command.Options{})},
 		},
 	}
-	for _, c := range change {
-		c(&config)
+	for _, f := range change {
+		f(&c)
 	}
-	a, err := agent.New(config)
+	var err error
+	c.Bus = s.connect(name, c.url, natsd.WorkerPassword(s.secret, name))
+	c.Semaphore, err = device.NewSemaphore(c.devices, device.Config{LockFolder: c.locks, Owner: name, Sweep: runner.Sweep})
+	require.NoError(s.t, err)
+	h := &hand{ended: make(chan struct{})}
+	h.Agent, err = agent.New(c.Config)
 	require.NoError(s.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	var once bool
-	stop := func() {
-		if once {
-			return
-		}
-		once = true
+	go func() {
+		defer close(h.ended)
+		h.err = h.Run(ctx)
+	}()
+	h.stop = sync.OnceFunc(func() {
 		cancel()
-		require.NoError(s.t, <-done)
-		require.NoError(s.t, semaphore.Close())
-		b.Close()
-	}
-	s.t.Cleanup(stop)
-	return a, stop
+		<-h.ended
+		require.NoError(s.t, c.Semaphore.Close())
+		c.Bus.Close()
+	})
+	s.t.Cleanup(h.stop)
+	return h
 }
 
 // noop is a task of n experiments that do nothing.
@@ -138,6 +183,70 @@ func noop(name string, n int) *task.Task {
 	}
 }
 
+// succeed reports the time $1, which is the point's i.
+const succeed = `
+printf '{"schema":1,"run_id":"%s","correct":true,"metrics":{"time":{"unit":"s","samples":[%s]}}}' "$EXP_RUN_ID" "$1" > "$EXP_RESULT_PATH"`
+
+// Parts of scripts: began notes that experiment $1 runs, gate waits until the
+// test opens it, alone fails when anybody else uses the device.
+const (
+	began = `echo "$1" >> "$STAND/began"` + "\n"
+	gate  = `until [ -e "$STAND/gate" ]; do sleep 0.05; done` + "\n"
+	alone = `exec 9> "$STAND/device"; flock -n 9 || { echo "$1" >> "$STAND/clash"; exit 9; }` + "\n"
+)
+
+// script is a task of n experiments that run a shell script, with i from 1 to
+// n as $1, and then succeed.
+func (s *stand) script(name string, n int, text string) *task.Task {
+	t := noop(name, n)
+	t.Optimization.Objectives[0].Metric = "time"
+	t.Command = &task.Command{
+		Run:     task.Step{Argv: []string{"sh", "-c", text + succeed, "sh", "{{i}}"}, Timeout: task.Duration(time.Hour)},
+		Measure: task.MeasureResultFile, Env: task.Env{Set: map[string]string{"STAND": s.dir}},
+	}
+	return t
+}
+
+// openGate lets every script that waits go on.
+func (s *stand) openGate() {
+	s.t.Helper()
+	require.NoError(s.t, os.WriteFile(filepath.Join(s.dir, "gate"), nil, 0o600))
+}
+
+// trace returns the lines that scripts have left in a file.
+func (s *stand) trace(name string) []string {
+	data, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(data))
+}
+
+// patience bounds every wait of a test, far beyond what it should take.
+const patience = 30 * time.Second
+
+// until waits for a condition.
+func (s *stand) until(what string, condition func() bool) {
+	s.t.Helper()
+	require.Eventually(s.t, condition, patience, 10*time.Millisecond, what)
+}
+
+// started waits until n experiments have begun.
+func (s *stand) started(n int) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("%d experiments begin", n), func() bool { return len(s.trace("began")) >= n })
+}
+
+// offers is how many experiments are offered on the bus.
+func (s *stand) offers() int {
+	s.t.Helper()
+	b := s.connect(natsd.ManagerUser, s.nats.URL(), natsd.ManagerPassword(s.secret))
+	defer b.Close()
+	stream, err := b.JetStream().Stream(s.t.Context(), wire.StreamWork)
+	require.NoError(s.t, err)
+	return int(stream.CachedInfo().State.Msgs)
+}
+
 // submit stores a task.
 func (s *stand) submit(t *task.Task) store.Task {
 	s.t.Helper()
@@ -149,40 +258,21 @@ func (s *stand) submit(t *task.Task) store.Task {
 // await waits until a task is final and returns it.
 func (s *stand) await(name string) store.Task {
 	s.t.Helper()
-	row, err := s.awaitFor(name, time.Minute)
-	require.NoError(s.t, err)
+	var row store.Task
+	s.until("task "+name+" ends", func() bool {
+		var err error
+		row, err = s.store.Task(s.t.Context(), name)
+		return err == nil && row.State.Final()
+	})
 	return row
 }
 
-func (s *stand) awaitFor(name string, limit time.Duration) (store.Task, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
-	defer cancel()
-	changed := make(chan struct{}, 1)
-	listening := make(chan struct{})
-	go func() {
-		defer close(listening)
-		_ = s.store.Listen(ctx, []string{store.ChannelEvents}, func(_, _ string) { // ends with ctx
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		})
-	}()
-	defer func() { cancel(); <-listening }()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		row, err := s.store.Task(ctx, name)
-		if err != nil || row.State.Final() {
-			return row, err
-		}
-		select {
-		case <-changed:
-		case <-tick.C:
-		case <-ctx.Done():
-			return row, fmt.Errorf("task %s is still %s: %w", name, row.State, ctx.Err())
-		}
-	}
+// complete waits for a task's end and checks that it went well.
+func (s *stand) complete(name string) store.Task {
+	s.t.Helper()
+	row := s.await(name)
+	require.Equal(s.t, store.TaskCompleted, row.State, row.Cause)
+	return row
 }
 
 // experiments returns all of a task's experiments.
@@ -191,6 +281,33 @@ func (s *stand) experiments(t store.Task) []store.Experiment {
 	list, err := s.store.Experiments(s.t.Context(), t.ID, 0, 1_000_000)
 	require.NoError(s.t, err)
 	return list
+}
+
+// outcomes lists a task's outcomes in the order of its experiments.
+func (s *stand) outcomes(t store.Task) []experiment.Outcome {
+	s.t.Helper()
+	var list []experiment.Outcome
+	for _, e := range s.experiments(t) {
+		require.NotNil(s.t, e.Outcome, "experiment %d is still %s", e.Number, e.State)
+		list = append(list, *e.Outcome)
+	}
+	return list
+}
+
+// attempts describes an experiment's attempts: "1 lost w1", "2 success accepted w2".
+func (s *stand) attempts(e store.Experiment) []string {
+	s.t.Helper()
+	list, err := s.store.Attempts(s.t.Context(), e.ID)
+	require.NoError(s.t, err)
+	var texts []string
+	for _, a := range list {
+		text := fmt.Sprintf("%d %s", a.Epoch, a.Outcome)
+		if a.Accepted {
+			text += " accepted"
+		}
+		texts = append(texts, text+" "+a.Worker)
+	}
+	return texts
 }
 
 // requireOnce checks that every experiment has exactly one accepted result.
