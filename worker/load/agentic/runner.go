@@ -149,7 +149,7 @@ func (p *profile) loop(ctx context.Context) error {
 		case <-stop:
 			stop = nil
 			p.Machine.Stop()
-			p.endFlight(transport.ErrRunEnded)
+			p.endFlight(transport.ErrStopped)
 		case <-mercy:
 			mercy = nil
 			p.endFlight(transport.ErrRunEnded)

@@ -240,7 +240,11 @@ func (r *phase) finish(ctx context.Context) {
 		return
 	case <-r.grace(ctx):
 	}
-	r.endFlight(transport.ErrRunEnded)
+	if ctx.Err() != nil {
+		r.endFlight(transport.ErrStopped)
+	} else {
+		r.endFlight(transport.ErrRunEnded)
+	}
 	limit := time.NewTimer(drainLimit)
 	defer limit.Stop()
 	select {

@@ -313,14 +313,29 @@ func TestCancellationsAreDrawnInProfilingOnly(t *testing.T) {
 func TestTheCallerMayStopAtAnyTime(t *testing.T) {
 	for _, shape := range []Shape{{Kind: Closed, Concurrency: 3}, {Kind: Open, Rate: 2}, {Kind: Users, Users: 3, Rate: 1}} {
 		b := &bench{service: time.Hour}
-		report, _ := run(t, b, Phase{Shape: shape, Duration: 10 * time.Hour, Grace: -1}, talk(2, 3, time.Second), func(ctx context.Context) context.Context {
+		report, records := run(t, b, Phase{Shape: shape, Duration: 10 * time.Hour, Grace: -1}, talk(2, 3, time.Second), func(ctx context.Context) context.Context {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(5*time.Second, cancel)
 			return ctx
 		})
 		require.True(t, report.Stopped)
+		for _, r := range records {
+			require.Equal(t, transport.ErrStopped.Error(), r.Err.Message)
+		}
 		require.Equal(t, 5*time.Second, report.Elapsed, "a stop gives no grace")
 	}
+}
+
+// A session that looked before the last request was given out asks after it.
+func TestNoMoreRequestsThanAskedFor(t *testing.T) {
+	p := newPhase(t.Context(), &Runner{}, Phase{Requests: 20})
+	defer p.endFlight(nil)
+	p.issued.Store(20)
+	require.NoError(t, p.issue.Err())
+	_, ok := p.take()
+	require.False(t, ok)
+	require.EqualValues(t, 20, p.issued.Load())
+	require.Error(t, p.issue.Err())
 }
 
 func TestPhasesAreCheckedWhole(t *testing.T) {

@@ -83,7 +83,7 @@ func (r *phase) closed(source conversation.Source) error {
 			defer r.live.release()
 			for {
 				r.playNext(source)
-				if r.live.crowded() || !r.session() {
+				if !r.session() {
 					return
 				}
 			}
@@ -249,13 +249,6 @@ func (s *slots) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held > 0
-}
-
-// crowded reports whether more slots are held than the limit allows.
-func (s *slots) crowded() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limit > 0 && s.held > s.limit
 }
 
 // ErrNoSchedule is returned when a schedule is asked of a workload without

@@ -51,6 +51,7 @@ type tally struct {
 	dists      [64]Distribution // one per entry of perRequest
 	gaps       Distribution
 	valid, bad int
+	unfinished int
 	good       int
 	minStart   int64
 	maxEnd     int64
@@ -81,7 +82,7 @@ func (c *Collector) Add(r *Record) {
 			input: float64(max(r.InputTokens, 0)), output: float64(max(r.OutputTokens(), 0)),
 		})
 	}
-	if r.Err != nil {
+	if r.Err != nil && r.Err.Class != ErrStopped {
 		c.countError(r.Err)
 	}
 	c.recent.add(r)
@@ -96,6 +97,10 @@ func (c *Collector) countError(e *Error) {
 }
 
 func (t *tally) add(r *Record, slos []SLO) {
+	if r.Err != nil && r.Err.Class == ErrStopped {
+		t.unfinished++
+		return
+	}
 	if !r.Valid() {
 		t.bad++
 		if r.InputTokens > 0 {
@@ -260,6 +265,9 @@ func (t *tally) aggregates(slos bool) []Metric {
 		put(TagRequestThroughput, "requests/sec", ratio(float64(t.valid), seconds))
 	}
 	t.totals(put, seconds)
+	if t.unfinished > 0 {
+		put("unfinished_request_count", "requests", float64(t.unfinished))
+	}
 	put("context_overflow_count", "requests", float64(t.overflow))
 	put("usage_discrepancy_count", "requests", float64(t.discrepant))
 	put("osl_mismatch_count", "requests", float64(t.mismatched))

@@ -66,6 +66,21 @@ func TestOnlyValidRequestsEnter(t *testing.T) {
 	require.Equal(t, []ErrorCount{{ErrOverflow, 400, "too long", 1}}, s.Errors)
 }
 
+// What was out when the run was stopped has not failed.
+func TestStoppedRequestsAreNotFailures(t *testing.T) {
+	c := NewCollector(Options{})
+	stopped := record()
+	stopped.Err = &Error{Class: ErrStopped}
+	c.Add(record())
+	c.Add(stopped)
+	s := c.Summary()
+	require.Zero(t, s.Value(TagErrorCount))
+	require.Zero(t, s.Value(TagErrorRate))
+	require.Empty(t, s.Errors)
+	require.EqualValues(t, 1, s.Value("unfinished_request_count"))
+	require.Zero(t, c.Live().Failed)
+}
+
 func TestMissingFigureBreaksItsSLO(t *testing.T) {
 	slos, err := ParseSLOs("time_to_first_token:60 inter_token_latency:10")
 	require.NoError(t, err)

@@ -128,6 +128,7 @@ const (
 	ErrEmpty       Class = "empty_reply"      // a good reply without content
 	ErrCancelled   Class = "RequestCancellationError"
 	ErrRunEnded    Class = "run_ended" // in flight when the run's grace was over
+	ErrStopped     Class = "stopped"   // in flight when the run was stopped; no failure
 	ErrRequest     Class = "request"   // the request could not be built
 )
 

@@ -76,6 +76,9 @@ type recent struct {
 const recentSize = 512
 
 func (l *recent) add(r *Record) {
+	if r.Err != nil && r.Err.Class == ErrStopped {
+		return
+	}
 	if !r.Valid() {
 		l.failed++
 		return

@@ -17,7 +17,7 @@ var rows = []string{
 }
 
 var totals = []string{
-	metrics.TagRequestCount, metrics.TagErrorCount, metrics.TagErrorRate, metrics.TagDuration,
+	metrics.TagRequestCount, metrics.TagErrorCount, metrics.TagErrorRate, "unfinished_request_count", metrics.TagDuration,
 	metrics.TagRequestThroughput, metrics.TagOutputThroughput, metrics.TagTotalThroughput,
 	metrics.TagGoodCount, metrics.TagGoodput, "overall_usage_prompt_cache_read_pct", "theoretical_prefix_cache_hit",
 }

@@ -26,8 +26,8 @@ func classify(cause, err error, started bool) *metrics.Error {
 		e.Class, e.Message = metrics.ErrIdle, cause.Error()
 	case errors.Is(cause, ErrRunEnded):
 		e.Class, e.Message = metrics.ErrRunEnded, cause.Error()
-	case errors.Is(cause, context.Canceled), errors.Is(cause, context.DeadlineExceeded):
-		e.Class, e.Message = metrics.ErrRunEnded, "the run was stopped"
+	case errors.Is(cause, ErrStopped), errors.Is(cause, context.Canceled), errors.Is(cause, context.DeadlineExceeded):
+		e.Class, e.Message = metrics.ErrStopped, ErrStopped.Error()
 	default:
 		e.Class = network(err, started)
 	}

@@ -212,9 +212,15 @@ var (
 	errIdleTimeout    = errors.New("no byte for longer than the limit")
 )
 
-// ErrRunEnded is the cause for a context whose end cancels requests in flight
-// because the run is over.
-var ErrRunEnded = errors.New("the run ended")
+// Causes for a context whose end cancels requests in flight.
+var (
+	// ErrRunEnded says that the run and its grace are over: the request took
+	// too long, which is a failure.
+	ErrRunEnded = errors.New("the run and its grace ended before the reply")
+	// ErrStopped says that the caller stopped the run, which says nothing about
+	// the request.
+	ErrStopped = errors.New("the run was stopped")
+)
 
 // limits derives the context of one request.
 func (s *Session) limits(ctx context.Context) (context.Context, context.CancelCauseFunc, func()) {
