@@ -79,10 +79,12 @@ func (r *run) searched() bool {
 // nothing runs, the task goes on at once.
 func (p *planner) search(ctx context.Context, r *run) error {
 	left := r.task.Spec.Optimization.MaxIterations - r.planned
-	n := min(p.window(r)-len(r.live), left, planPage)
-	if n <= 0 {
-		return nil
+	window := p.window(r)
+	room := window - len(r.live)
+	if room <= 0 || !r.adaptive && room < window/4 {
+		return nil // a large window is filled in large steps
 	}
+	n := min(room, left, planPage)
 	points, err := r.propose(ctx, n)
 	if err != nil {
 		return p.giveUp(ctx, r, err)

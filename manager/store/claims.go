@@ -67,7 +67,7 @@ func (s *Store) Claim(ctx context.Context, claims []Claim) (map[uuid.UUID]Grante
 		SELECT e.id, e.task_id, e.claim, e.epoch, e.attempts, t.deadline_at
 		FROM experiments e JOIN c ON c.experiment = e.id AND c.claim = e.claim JOIN tasks t ON t.id = e.task_id
 		WHERE e.state = 'running'`,
-		ids, experiments, workers, sessions, devices)
+		uuids(ids), uuids(experiments), workers, uuids(sessions), devices)
 	if err != nil {
 		return nil, fmt.Errorf("claiming: %w", err)
 	}
@@ -142,7 +142,7 @@ func (s *Store) Requeue(ctx context.Context, term int64, lost []Lost, maxLosses 
 			FROM changed c ON CONFLICT (experiment_id, epoch) DO NOTHING
 		)
 		SELECT id, task_id, number, state FROM changed`,
-		term, ids, epochs, reasons, maxLosses)
+		term, uuids(ids), epochs, reasons, maxLosses)
 	if err != nil {
 		return nil, fmt.Errorf("requeueing lost experiments: %w", err)
 	}

@@ -141,7 +141,7 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, 'queued'
 		FROM mandate, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[])
 		     AS n (id, number, purpose, confirms, parameters)`,
-		term, task, ids, numbers, purposes, confirms, parameters)
+		term, task, uuids(ids), numbers, purposes, confirms, parameters)
 	if err != nil {
 		return fmt.Errorf("adding experiments: %w", err)
 	}

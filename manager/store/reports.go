@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -173,16 +172,19 @@ func (s *Store) AnnounceProgress(ctx context.Context, numbers map[uuid.UUID][]in
 // textArray writes a PostgreSQL array literal; unnest cannot take apart an
 // array of arrays.
 func textArray(values []string) string {
-	var b strings.Builder
-	b.WriteByte('{')
+	b := []byte{'{'}
 	for i, v := range values {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		b.WriteByte('"')
-		b.WriteString(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v))
-		b.WriteByte('"')
+		b = append(b, '"')
+		for _, c := range []byte(v) {
+			if c == '"' || c == '\\' {
+				b = append(b, '\\')
+			}
+			b = append(b, c)
+		}
+		b = append(b, '"')
 	}
-	b.WriteByte('}')
-	return b.String()
+	return string(append(b, '}'))
 }

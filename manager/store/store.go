@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -91,6 +93,16 @@ func (s *Store) MigrateDown(ctx context.Context) error {
 		return fmt.Errorf("migrating the database down: %w", err)
 	}
 	return nil
+}
+
+// uuids writes ids in the driver's own type: through uuid.UUID's interfaces
+// an array of them costs ten times as much.
+func uuids(ids []uuid.UUID) []pgtype.UUID {
+	list := make([]pgtype.UUID, len(ids))
+	for i, id := range ids {
+		list[i] = pgtype.UUID{Bytes: id, Valid: true}
+	}
+	return list
 }
 
 // inTx runs f in a transaction.

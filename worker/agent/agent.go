@@ -62,14 +62,15 @@ type Agent struct {
 	wake  chan struct{} // there may be work
 	poke  chan struct{} // beat now
 	slots chan struct{} // staging permits
-	// outbox holds reports on their way out.
-	outbox chan *report
+	// sendable wakes the sender; it is closed when nothing more comes.
+	sendable chan struct{}
 	// batch is how many offers to fetch next, by queue; the work loop's alone.
 	batch map[string]int
 
 	mu       sync.Mutex
 	attempts map[uuid.UUID]*attempt
 	reports  map[string]*report // not yet confirmed, by key
+	outbox   []*report          // on their way out
 	queues   []wire.Queue
 	hold     int
 	draining bool
@@ -96,8 +97,8 @@ func New(c Config) (*Agent, error) {
 	a := &Agent{
 		Config: c, session: uuid.New(), spool: kept,
 		wake: make(chan struct{}, 1), poke: make(chan struct{}, 1),
-		slots:  make(chan struct{}, c.Staging),
-		outbox: make(chan *report, outboxSize), batch: map[string]int{},
+		slots:    make(chan struct{}, c.Staging),
+		sendable: make(chan struct{}, 1), batch: map[string]int{},
 		attempts: map[uuid.UUID]*attempt{}, reports: map[string]*report{},
 		lease: 30 * time.Second, every: time.Second,
 	}
@@ -152,7 +153,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.stopAll(errHandedBack)
 	a.running.Wait()
 	a.farewell()
-	close(a.outbox)
+	close(a.sendable)
 	<-sender
 	for _, sub := range subs {
 		_ = sub.Unsubscribe() // the connection may be gone, and closes next anyway

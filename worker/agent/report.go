@@ -16,13 +16,9 @@ import (
 // sent again; repeats are harmless.
 const resendAfter = 3 * time.Second
 
-const (
-	// outboxSize is how many reports may be on their way out.
-	outboxSize = 1024
-	// sendSize bounds what one message carries, in bytes: below the bus's
-	// largest message even if the last report added is large.
-	sendSize = 256 << 10
-)
+// sendSize bounds what one message carries, in bytes: below the bus's largest
+// message even if the last report added is large.
+const sendSize = 256 << 10
 
 // A report is a result that the manager has not confirmed yet.
 type report struct {
@@ -65,7 +61,8 @@ func (a *Agent) report(at *attempt, r wire.Report) {
 		r.Measurement = nil
 		data, _ = json.Marshal(r)
 	}
-	entry := &report{Attempted: wire.Attempted{Experiment: r.Experiment, Epoch: r.Epoch}, data: data}
+	// As good as sent: until it is in the spool, there is nothing to send again.
+	entry := &report{Attempted: wire.Attempted{Experiment: r.Experiment, Epoch: r.Epoch}, data: data, sentAt: time.Now()}
 	a.mu.Lock()
 	a.reports[keyOf(entry.Attempted)] = entry
 	if a.attempts[r.Experiment] == at {
@@ -102,36 +99,43 @@ func (a *Agent) allSafeLocked() bool {
 	return true
 }
 
-// send puts a report on its way. A full outbox means that the bus is slow;
-// resend tries again.
+// send puts a report on its way. It must not be called after Run has ended.
 func (a *Agent) send(entry *report) {
 	a.mu.Lock()
 	entry.sentAt = time.Now()
+	a.outbox = append(a.outbox, entry)
 	a.mu.Unlock()
-	select {
-	case a.outbox <- entry:
-	default:
+	nudge(a.sendable)
+}
+
+// sendReports publishes what the outbox holds, many reports in one message;
+// JetStream keeps it until the manager has committed it.
+func (a *Agent) sendReports() {
+	for range a.sendable {
+		a.mu.Lock()
+		entries := a.outbox
+		a.outbox = nil
+		a.mu.Unlock()
+		for len(entries) > 0 {
+			n, lines := 0, [][]byte(nil)
+			for size := 0; n < len(entries) && size < sendSize; n++ {
+				lines = append(lines, entries[n].data)
+				size += len(entries[n].data)
+			}
+			a.publishReports(bytes.Join(lines, []byte{'\n'}))
+			entries = entries[n:]
+		}
 	}
 }
 
-// sendReports publishes what the outbox holds, all that is there in one
-// message; JetStream keeps it until the manager has committed it. It ends when
-// the outbox is closed.
-func (a *Agent) sendReports() {
-	for first := range a.outbox {
-		lines := [][]byte{first.data}
-		for size := len(first.data); size < sendSize && len(a.outbox) > 0; {
-			next := <-a.outbox
-			lines = append(lines, next.data)
-			size += len(next.data)
-		}
-		if !a.Bus.Connected() {
-			continue // resend tries again
-		}
-		data := bytes.Join(lines, []byte{'\n'})
-		if _, err := a.Bus.JetStream().PublishAsync(wire.ReportSubject(a.Node.Worker), data, jetstream.WithStallWait(time.Second)); err != nil {
-			a.Log.Debug().Err(err).Msg("reports not sent, trying again")
-		}
+// publishReports sends one message. What is lost here resend sends again.
+func (a *Agent) publishReports(data []byte) {
+	if !a.Bus.Connected() {
+		return
+	}
+	_, err := a.Bus.JetStream().PublishAsync(wire.ReportSubject(a.Node.Worker), data, jetstream.WithStallWait(time.Second))
+	if err != nil {
+		a.Log.Debug().Err(err).Msg("reports not sent, trying again")
 	}
 }
 

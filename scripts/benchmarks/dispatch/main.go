@@ -72,6 +72,10 @@ type scaling struct {
 	PostgresCPUSeconds   float64 `json:"postgres_cpu_s"`
 }
 
+// mainDevices is how many devices the comparison's worker has: as many as
+// River has workers, so that both have as much under way.
+const mainDevices = riverWorkers
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == managerRole {
 		if err := serveManager(); err != nil {
@@ -121,7 +125,7 @@ func measure(ctx context.Context, experiments, rounds int, growth bool) (report,
 	var ours, working, whole []float64
 	for round := range rounds {
 		say("round %d of %d: %d experiments, %d River jobs", round+1, rounds, experiments, experiments)
-		row, err := s.circle(ctx, 1, 256, experiments)
+		row, err := s.circle(ctx, 1, mainDevices, experiments)
 		if err != nil {
 			return report{}, err
 		}
