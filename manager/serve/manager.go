@@ -48,7 +48,7 @@ type Manager struct {
 // Run serves the API, and dispatches whenever this manager leads, until ctx
 // ends. ready is called once requests are answered.
 func (m Manager) Run(ctx context.Context, ready func()) error {
-	db, err := store.Open(ctx, m.Postgres)
+	db, err := m.openDatabase(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,6 +85,28 @@ func (m Manager) Run(ctx context.Context, ready func()) error {
 	}
 	return group.Wait()
 }
+
+// openDatabase waits for a database that is not up yet, as the bus does for its
+// server: after a power cut they start in any order.
+func (m Manager) openDatabase(ctx context.Context) (*store.Store, error) {
+	for {
+		db, err := store.Open(ctx, m.Postgres)
+		if err == nil || !errors.Is(err, store.ErrUnreachable) {
+			return db, err
+		}
+		m.Log.Warn().Err(err).Msg("waiting for the database")
+		timer := time.NewTimer(databaseWait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		case <-timer.C:
+		}
+	}
+}
+
+// databaseWait is the pause between two tries to reach the database.
+const databaseWait = time.Second
 
 // ignoreEnd drops the error of a part that ended because it was asked to.
 func ignoreEnd(ctx context.Context, err error) error {

@@ -18,7 +18,8 @@ type Claim struct {
 	Devices    []string
 }
 
-// A Granted claim. Deadline is the task's, nil when it has none.
+// A Granted claim. Deadline is the task's, and Left what is left until then by
+// the database's clock, which set it; nil when it has none.
 type Granted struct {
 	Experiment uuid.UUID
 	Task       uuid.UUID
@@ -26,6 +27,7 @@ type Granted struct {
 	Epoch      int64
 	Attempt    int
 	Deadline   *time.Time
+	Left       *time.Duration
 }
 
 // Claim grants the experiments that are queued in running tasks, each under a
@@ -61,10 +63,11 @@ func (s *Store) Claim(ctx context.Context, claims []Claim) (map[uuid.UUID]Grante
 			WHERE t.started_at IS NULL AND t.id IN (SELECT task_id FROM granted)
 			RETURNING t.id, t.deadline_at
 		)
-		SELECT g.id, g.task_id, g.claim, g.epoch, g.attempts, coalesce(started.deadline_at, t.deadline_at)
+		SELECT g.id, g.task_id, g.claim, g.epoch, g.attempts,
+			coalesce(started.deadline_at, t.deadline_at), coalesce(started.deadline_at, t.deadline_at) - now()
 		FROM granted g JOIN tasks t ON t.id = g.task_id LEFT JOIN started ON started.id = g.task_id
 		UNION ALL
-		SELECT e.id, e.task_id, e.claim, e.epoch, e.attempts, t.deadline_at
+		SELECT e.id, e.task_id, e.claim, e.epoch, e.attempts, t.deadline_at, t.deadline_at - now()
 		FROM experiments e JOIN c ON c.experiment = e.id AND c.claim = e.claim JOIN tasks t ON t.id = e.task_id
 		WHERE e.state = 'running'`,
 		uuids(ids), uuids(experiments), workers, uuids(sessions), devices)

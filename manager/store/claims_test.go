@@ -80,6 +80,7 @@ func TestFirstGrantStartsTheTasksClock(t *testing.T) {
 	require.NotNil(t, started.StartedAt)
 	require.Equal(t, row.Spec.Optimization.Timeout.D(), started.DeadlineAt.Sub(*started.StartedAt))
 	require.Equal(t, *started.DeadlineAt, *first.Deadline)
+	require.Equal(t, row.Spec.Optimization.Timeout.D(), *first.Left, "to the last microsecond")
 	require.Equal(t, *started.DeadlineAt, *g.claim(ids[1]).Deadline, "the second grant moves nothing")
 }
 

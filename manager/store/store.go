@@ -24,6 +24,8 @@ var (
 	ErrTaskExists = errors.New("a task of this name exists")
 	ErrState      = errors.New("not possible in this state")
 	ErrNotLeader  = errors.New("the leader lease is held by another manager")
+	// ErrUnreachable says that the database does not answer (yet).
+	ErrUnreachable = errors.New("the database cannot be reached")
 )
 
 //go:embed migrations/*.sql
@@ -55,7 +57,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("reaching the database: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	return New(pool), nil
 }

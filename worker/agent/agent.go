@@ -49,6 +49,9 @@ type Config struct {
 	Log   zerolog.Logger
 }
 
+// attemptsFolder is where attempts have their folders, named by their tags.
+const attemptsFolder = "attempts"
+
 // killTime is kept of a lease for killing what it covers and proving it dead.
 const killTime = 5 * time.Second
 
@@ -58,6 +61,8 @@ type Agent struct {
 	session uuid.UUID
 	fetcher *bus.Fetcher
 	spool   *spool.Spool
+	// attempted holds the attempts' folders.
+	attempted string
 
 	wake  chan struct{} // there may be work
 	poke  chan struct{} // beat now
@@ -95,7 +100,7 @@ func New(c Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		Config: c, session: uuid.New(), spool: kept,
+		Config: c, session: uuid.New(), spool: kept, attempted: filepath.Join(c.Dir, attemptsFolder),
 		wake: make(chan struct{}, 1), poke: make(chan struct{}, 1),
 		slots:    make(chan struct{}, c.Staging),
 		sendable: make(chan struct{}, 1), batch: map[string]int{},
@@ -105,18 +110,16 @@ func New(c Config) (*Agent, error) {
 	if err := a.loadSpool(); err != nil {
 		return nil, errors.Join(err, kept.Close())
 	}
-	if err := os.MkdirAll(a.attemptsDir(), 0o700); err != nil {
+	if err := os.MkdirAll(a.attempted, 0o700); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the attempts' folder: %w", err), kept.Close())
 	}
 	return a, nil
 }
 
-func (a *Agent) attemptsDir() string { return filepath.Join(a.Dir, "attempts") }
-
 // LeftOver lists the tags of attempts whose folders a dead session left in dir.
 // They must be swept before the agent runs.
 func LeftOver(dir string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(dir, "attempts"))
+	entries, err := os.ReadDir(filepath.Join(dir, attemptsFolder))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("reading the attempts' folder: %w", err)
 	}

@@ -25,9 +25,9 @@ var (
 type attempt struct {
 	offer wire.Offer
 	grant wire.Grant
-	// tag marks every process of the attempt.
-	tag  string
-	stop context.CancelCauseFunc
+	// tag marks every process of the attempt; dir, named for it, is its folder.
+	tag, dir string
+	stop     context.CancelCauseFunc
 	// Guarded by the agent's mutex.
 	phase   string
 	devices []string
@@ -39,8 +39,9 @@ func (a *Agent) start(ctx context.Context, o wire.Offer, g wire.Grant, p place) 
 	// The attempt outlives ctx: it is stopped with a cause, never just dropped.
 	leaving := ctx.Err() != nil
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	tag := fmt.Sprintf("fleetune-%s-%d", o.Experiment, g.Epoch)
 	at := &attempt{
-		offer: o, grant: g, tag: fmt.Sprintf("fleetune-%s-%d", o.Experiment, g.Epoch), stop: stop,
+		offer: o, grant: g, tag: tag, dir: filepath.Join(a.attempted, tag), stop: stop,
 		phase: "staging", timings: map[string]time.Duration{},
 	}
 	a.mu.Lock()
@@ -84,7 +85,7 @@ func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
 	}
 	if result.Unproven {
 		a.Log.Error().Str("tag", at.tag).Msg("processes could not be proven dead; their devices are quarantined")
-	} else if err := os.RemoveAll(a.dirOf(at)); err != nil {
+	} else if err := os.RemoveAll(at.dir); err != nil {
 		a.Log.Warn().Err(err).Msg("removing an attempt's folder")
 	}
 	a.faultPoint("before-report")
@@ -97,8 +98,7 @@ func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
 // perform stages and runs an attempt. It returns the place that holds the
 // devices in the end, which the caller frees: only then are they given up.
 func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Result, place) {
-	dir := a.dirOf(at)
-	logs := a.followLogs(at, filepath.Join(dir, "logs"))
+	logs := a.followLogs(at, filepath.Join(at.dir, "logs"))
 	defer logs.close()
 	if p.lease != nil {
 		if err := a.bind(at, p.lease); err != nil {
@@ -107,7 +107,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	}
 	began := time.Now()
 	staged, ended := a.Kinds[at.offer.Kind].Stage(ctx, command.Job{
-		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(dir, "work"), Files: a.files, Log: logs.file,
+		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(at.dir, "work"), Files: a.files, Log: logs.file,
 		BuildCores: a.BuildCores,
 	})
 	at.timings["staging"] = time.Since(began)
@@ -158,8 +158,6 @@ func (a *Agent) enter(at *attempt, phase string) {
 	at.phase = phase
 	a.mu.Unlock()
 }
-
-func (a *Agent) dirOf(at *attempt) string { return filepath.Join(a.attemptsDir(), at.tag) }
 
 func infra(phase string, err error) command.Result {
 	return command.Result{Outcome: experiment.OutcomeInfraError, Failure: &experiment.Failure{Phase: phase, Message: err.Error()}}

@@ -141,11 +141,25 @@ func (a *Agent) heldLocked() []wire.Held {
 	return held
 }
 
+// doneDraining says that a draining worker may leave: nothing runs, and every
+// result is confirmed, or at least in the spool while nobody confirms it. The
+// next session hands it in.
 func (a *Agent) doneDraining() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.draining && len(a.attempts) == 0 && len(a.reports) == 0
+	if !a.draining || len(a.attempts) > 0 {
+		return false
+	}
+	for _, r := range a.reports {
+		if !r.safe || time.Since(r.sentAt) < handInTime {
+			return false
+		}
+	}
+	return true
 }
+
+// handInTime is how long a draining worker waits for a confirmation.
+const handInTime = 2 * time.Second
 
 // lose stops attempts that are no longer ours, and forgets results that were
 // refused: the manager keeps what it knows of them.
