@@ -106,7 +106,7 @@ func (t *term) grant(ctx context.Context, batch []request) error {
 				continue
 			}
 			t.Metrics.claimed.Inc()
-			reply.Grants = append(reply.Grants, t.describe(ctx, now, g))
+			reply.Grants = append(reply.Grants, t.describe(ctx, g))
 			left = append(left, claimed{g.Task, g.Experiment})
 		}
 		t.reply(r.msg, reply)
@@ -117,7 +117,7 @@ func (t *term) grant(ctx context.Context, batch []request) error {
 
 // describe writes a grant with the attempt's budget: its own time-out, or what
 // is left of the task's time if that is no more. Then the cause is the task's.
-func (t *term) describe(ctx context.Context, now time.Time, g store.Granted) wire.Grant {
+func (t *term) describe(ctx context.Context, g store.Granted) wire.Grant {
 	grant := wire.Grant{Experiment: g.Experiment, Epoch: g.Epoch, Attempt: g.Attempt}
 	spec, err := t.specs.get(ctx, g.Task)
 	if err != nil {
@@ -125,10 +125,8 @@ func (t *term) describe(ctx context.Context, now time.Time, g store.Granted) wir
 		return grant
 	}
 	grant.Budget = spec.Optimization.IterationTimeout.D()
-	if g.Deadline != nil {
-		if left := g.Deadline.Sub(now); left <= grant.Budget {
-			grant.Budget, grant.Total = max(left, time.Millisecond), true
-		}
+	if g.Left != nil && *g.Left <= grant.Budget {
+		grant.Budget, grant.Total = max(*g.Left, time.Millisecond), true
 	}
 	return grant
 }
