@@ -8,6 +8,7 @@ import (
 )
 
 func TestCircleMeasuresEveryPointOnce(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 4)
 	s.worker("w2", 4)

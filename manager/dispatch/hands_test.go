@@ -31,8 +31,19 @@ func (s *stand) workerState(name string) store.WorkerState {
 	return ""
 }
 
+// ends waits until a worker has ended by itself.
+func (s *stand) ends(h *hand) {
+	s.t.Helper()
+	select {
+	case <-h.ended:
+	case <-time.After(patience):
+		s.t.Fatal("the worker does not end")
+	}
+}
+
 // A worker that is drained finishes what it runs, takes nothing more, and goes.
 func TestDrainedWorkerFinishesAndLeaves(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	w := s.worker("w1", 2)
 	row := s.submit(s.script("drained", 4, began+gate))
@@ -41,10 +52,11 @@ func TestDrainedWorkerFinishesAndLeaves(t *testing.T) {
 	require.NoError(t, s.store.SetDrain(t.Context(), "w1", true))
 	s.until("it drains", func() bool { return s.workerState("w1") == store.WorkerDraining })
 	s.openGate()
-	<-w.ended
+	s.ends(w)
 	require.NoError(t, w.err)
 	s.until("it has left", func() bool { return s.workerState("w1") == store.WorkerLeft })
 	require.Len(t, s.trace("began"), 1)
+	s.until("its result is accepted", func() bool { return s.experiments(row)[0].State == experiment.Success })
 	require.Equal(t, []string{"1 success accepted w1"}, s.attempts(s.experiments(row)[0]))
 	s.worker("w2", 2)
 	row = s.complete("drained")
@@ -54,13 +66,14 @@ func TestDrainedWorkerFinishesAndLeaves(t *testing.T) {
 // Told a second time, it stops what runs and hands it back: that counts as no
 // attempt, and another goes on at once.
 func TestSecondDrainHandsBack(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	w := s.worker("w1", 1)
 	row := s.submit(s.script("returned", 1, alone+began+gate))
 	s.started(1)
 	w.Drain()
 	w.HandBack()
-	<-w.ended
+	s.ends(w)
 	require.NoError(t, w.err)
 	require.Equal(t, experiment.Queued, s.experiments(row)[0].State)
 	s.worker("w2", 1)
@@ -75,12 +88,13 @@ func TestSecondDrainHandsBack(t *testing.T) {
 
 // Two processes under one name: the newer has it, the older stops.
 func TestNewerSessionSupersedesTheOlder(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, brief)
 	older := s.worker("w1", 1)
 	row := s.submit(s.script("doubled", 1, began+gate))
 	s.started(1)
 	s.worker("w1", 1, func(c *setup) { c.Node.StartedAt = time.Now().Add(time.Second) })
-	<-older.ended
+	s.ends(older)
 	require.ErrorIs(t, older.err, agent.ErrSuperseded)
 	s.started(2)
 	s.openGate()
@@ -91,6 +105,7 @@ func TestNewerSessionSupersedesTheOlder(t *testing.T) {
 // A result that waits in the spool when its worker ends is reported by the
 // next session: nothing is measured twice.
 func TestRestartedWorkerReportsWhatItsSpoolHolds(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	dir := t.TempDir()
 	w := s.worker("w1", 1, func(c *setup) { c.Dir = dir })
@@ -114,6 +129,7 @@ func TestRestartedWorkerReportsWhatItsSpoolHolds(t *testing.T) {
 // Self-fencing: cut off from the bus, a worker stops its processes before the
 // lease is over, without being told.
 func TestWorkerThatIsCutOffStopsItsProcesses(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, brief)
 	u, err := url.Parse(s.nats.URL())
 	require.NoError(t, err)
@@ -132,13 +148,19 @@ func TestWorkerThatIsCutOffStopsItsProcesses(t *testing.T) {
 		return len(list) == 1 && list[0].State == experiment.Running
 	})
 	wire.Set(relay.Refused)
-	require.Error(t, <-stopped)
+	select {
+	case cause := <-stopped:
+		require.Error(t, cause)
+	case <-time.After(patience):
+		t.Fatal("it runs on, with its lease over")
+	}
 	require.Equal(t, experiment.Running, s.experiments(row)[0].State, "it is dead while the lease still lasts")
 	require.NoError(t, s.store.CancelTask(t.Context(), row.ID, "seen"))
 }
 
 // Invariant 6: stopping the dispatcher again and again changes no choice.
 func TestInvariant06_RestartsChangeNoChoice(t *testing.T) {
+	t.Parallel()
 	for _, strategy := range []string{"grid_search", "random"} {
 		t.Run(strategy, func(t *testing.T) {
 			choice := func(restarts int) []string {
@@ -182,6 +204,7 @@ func TestInvariant06_RestartsChangeNoChoice(t *testing.T) {
 
 // Invariant 7: which limit it was is told by name, for each that there is.
 func TestInvariant07_EveryTimeoutIsNamed(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	short, long := task.Duration(300*time.Millisecond), task.Duration(time.Minute)

@@ -43,6 +43,7 @@ func ok() command.Result {
 // A device is freed only when death is proven: otherwise it is quarantined,
 // says so, and runs nothing any more.
 func TestKernelInvariant02_UnprovenDeathQuarantines(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	var calls atomic.Int32
 	s.worker("w1", 1, runs(func(context.Context, []node.Device) command.Result {
@@ -66,6 +67,7 @@ func TestKernelInvariant02_UnprovenDeathQuarantines(t *testing.T) {
 
 // However an attempt ends, its device is free for the next one at once.
 func TestKernelInvariant03_DeviceIsFreeAfterEveryEnd(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	for i, change := range []func(*task.Task){
@@ -91,6 +93,7 @@ func TestKernelInvariant03_DeviceIsFreeAfterEveryEnd(t *testing.T) {
 // The task's time ends what runs, and what has not begun never does: two
 // quick ones, one that hangs, two behind it.
 func TestKernelInvariant04_TotalStopsWhatHasNotBegun(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	spec := s.script("total", 5, began+`[ "$1" != 3 ] || sleep 1000`)
@@ -112,6 +115,7 @@ func TestKernelInvariant04_TotalStopsWhatHasNotBegun(t *testing.T) {
 }
 
 func TestKernelInvariant05_TimeoutOfOneDoesNotStopTheSweep(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	spec := s.script("sweep", 4, `[ "$1" != 2 ] || sleep 1000`)
@@ -127,6 +131,7 @@ func TestKernelInvariant05_TimeoutOfOneDoesNotStopTheSweep(t *testing.T) {
 // first of each hanging: the cause is the total, the device has one user at a
 // time, and each operation gets it clean.
 func TestKernelInvariant06_FiveOperationsThatHang(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	for i := range 5 {
@@ -146,6 +151,7 @@ func TestKernelInvariant06_FiveOperationsThatHang(t *testing.T) {
 // Rows are there before the next experiment starts, and a manager that goes in
 // the middle takes none along.
 func TestKernelInvariant07_FinishedRowsSurvive(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	spec := s.script("partial", 4, began+`[ "$1" != 3 ] || sleep 1000`)
@@ -166,6 +172,7 @@ func TestKernelInvariant07_FinishedRowsSurvive(t *testing.T) {
 // The manager's clock frees an experiment, never a device: while a program
 // overruns on a worker that cannot be heard, nothing else starts there.
 func TestKernelInvariant09_LeaseThatRunsOutFreesNoDevice(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, brief)
 	u, err := url.Parse(s.nats.URL())
 	require.NoError(t, err)
@@ -202,6 +209,7 @@ func TestKernelInvariant09_LeaseThatRunsOutFreesNoDevice(t *testing.T) {
 
 // Nobody runs what nobody waits for any more.
 func TestKernelInvariant11_AbandonedWorkDoesNotRun(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	row := s.submit(s.script("abandoned", 2, began))
 	s.until("it is offered", func() bool { return s.offers() == 1 })
@@ -216,6 +224,7 @@ func TestKernelInvariant11_AbandonedWorkDoesNotRun(t *testing.T) {
 
 // A worker asks again until the manager is back, and its answer is one grant.
 func TestKernelInvariant12_AskingIsTolerantAndRepeatable(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	p := s.puppet("p1")
 	p.beat()
@@ -234,6 +243,7 @@ func TestKernelInvariant12_AskingIsTolerantAndRepeatable(t *testing.T) {
 
 // The order is that of the file, the first of equals wins, and it does so again.
 func TestKernelInvariant13_ChoiceIsDeterministic(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 3)
 	for _, name := range []string{"once", "twice"} {
@@ -255,6 +265,7 @@ func TestKernelInvariant13_ChoiceIsDeterministic(t *testing.T) {
 
 // A row without the metric cannot win by what else it has.
 func TestKernelInvariant14_WinnersNumbersComeFromOneRow(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	spec := s.script("rows", 2, `if [ "$1" = 1 ]; then

@@ -23,6 +23,7 @@ func (s *stand) named(name string, n int, text string) *task.Task {
 }
 
 func TestHigherPriorityGoesFirst(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	s.submit(s.script("blocker", 1, began+gate))
@@ -43,6 +44,7 @@ func TestHigherPriorityGoesFirst(t *testing.T) {
 // Two tasks that came one after the other share the fleet: the first does not
 // run to its end while the second waits.
 func TestTasksOfOnePriorityShare(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 2)
 	for _, name := range []string{"first", "second"} {
@@ -68,6 +70,7 @@ func TestTasksOfOnePriorityShare(t *testing.T) {
 // Never more than max_parallel at once, the finalists that are measured again
 // at the end included.
 func TestMaxParallelIsNeverExceeded(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 4)
 	spec := s.script("narrow", 6, "")
@@ -97,6 +100,7 @@ sleep 0.1` + succeed
 }
 
 func TestDependentStartsWhenWhatItWaitsForIsDone(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 2)
 	s.submit(s.named("first", 2, gate))
@@ -113,6 +117,7 @@ func TestDependentStartsWhenWhatItWaitsForIsDone(t *testing.T) {
 }
 
 func TestPausedTaskIsGrantedNothingNew(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	spec := s.script("pausing", 4, began+`[ "$1" = 1 ] || `+gate)
@@ -136,6 +141,7 @@ func TestPausedTaskIsGrantedNothingNew(t *testing.T) {
 
 // A request for two devices is not starved by a stream of small ones.
 func TestLargeRequestIsServedBesideSmallOnes(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 2)
 	// The small ones end out of step, so that two devices are never free at
@@ -157,6 +163,7 @@ if [ $(($1 % 2)) = 0 ]; then sleep 0.15; else sleep 0.25; fi`)
 
 // While one experiment builds, another has the device: builds hold no lease.
 func TestBuildsHoldNoDevice(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1, func(c *setup) { c.Staging = 2 })
 	spec := s.script("staged", 3, "")
@@ -182,6 +189,7 @@ echo "$1" >> "$STAND/built"
 
 // One device, many tasks of both kinds: one attempt at a time.
 func TestKernelInvariant10_OneLockForEveryKind(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1)
 	for i := range 4 {
@@ -199,6 +207,7 @@ func TestKernelInvariant10_OneLockForEveryKind(t *testing.T) {
 // Two worker processes with one lock folder are two owners of the same
 // devices: a device has one attempt.
 func TestInvariant03_TwoWorkersShareNoDevice(t *testing.T) {
+	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	locks := t.TempDir()
 	for _, name := range []string{"w1", "w2"} {
