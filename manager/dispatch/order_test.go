@@ -144,10 +144,15 @@ func TestLargeRequestIsServedBesideSmallOnes(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 2)
-	// The small ones end out of step, so that two devices are never free at
-	// once unless they are held back.
-	small := s.script("small", 2000, `echo small >> "$STAND/order"
-if [ $(($1 % 2)) = 0 ]; then sleep 0.15; else sleep 0.25; fi`)
+	// A small one goes on until a newer one has begun, for a second at most: two
+	// devices are never free at once unless they are held back.
+	small := s.script("small", 2000, `exec 9> "$STAND/ticket"; flock 9
+echo small >> "$STAND/order"
+mine=$(wc -l < "$STAND/order"); exec 9>&-
+for i in $(seq 20); do
+  [ "$(wc -l < "$STAND/order")" = "$mine" ] || break
+  sleep 0.05
+done`)
 	s.submit(small)
 	s.until("small ones run", func() bool { return len(s.trace("order")) > 2 })
 	large := s.named("large", 1, "")
