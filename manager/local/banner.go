@@ -35,13 +35,13 @@ func (o Options) join(e *Environment) string {
 		return fmt.Sprintf("no other node can: this listens on this machine only. Start it with --listen 0.0.0.0:%d for that", tcp.Port)
 	}
 	address = public(address)
-	token := e.Token
+	token := e.JoinToken
 	if !o.ShowToken {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
 			host = address
 		}
-		token = fmt.Sprintf(`"$(ssh %s cat %s)"`, host, shellWord(e.Paths.Token()))
+		token = fmt.Sprintf(`"$(ssh %s cat %s)"`, host, shellWord(e.Paths.JoinToken()))
 	}
 	return fmt.Sprintf("another node with: FLEETUNE_TOKEN=%s fleetune-worker --join http://%s", token, address)
 }

@@ -134,7 +134,7 @@ func TestUp(t *testing.T) {
 	require.Contains(t, said, paths.Root)
 	require.Contains(t, said, paths.Token())
 	require.NotContains(t, said, token, "no secrets")
-	for _, secret := range []string{paths.Token(), paths.BusSecret()} {
+	for _, secret := range []string{paths.Token(), paths.JoinToken(), paths.BusSecret()} {
 		info, err := os.Stat(secret)
 		require.NoError(t, err)
 		require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
@@ -316,12 +316,13 @@ func TestBannerTellsHowToJoin(t *testing.T) {
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	require.NoError(t, err)
 	defer l.Close()
-	e := &Environment{Paths: Paths{Root: "/state"}, Listener: l, Token: "secret-token"}
+	e := &Environment{Paths: Paths{Root: "/state"}, Listener: l, JoinToken: "secret-token", Token: "the keys to the house"}
 	shown := Options{ShowToken: true}.banner(e)
+	require.NotContains(t, shown, e.Token, "a node needs no more than the join token")
 	require.Contains(t, shown, "FLEETUNE_TOKEN=secret-token fleetune-worker --join http://")
 	hidden := Options{}.banner(e)
 	require.NotContains(t, hidden, "secret-token")
-	require.Contains(t, hidden, "cat /state/token")
+	require.Contains(t, hidden, "cat /state/join.token")
 	for _, text := range []string{shown, hidden} {
 		require.NotContains(t, text, "0.0.0.0", "another node cannot dial that")
 	}

@@ -37,6 +37,9 @@ func (p Paths) Worker() string { return filepath.Join(p.Root, "worker") }
 // Token is the file with the API's token.
 func (p Paths) Token() string { return filepath.Join(p.Root, "token") }
 
+// JoinToken is the file with the token that lets workers join, and nothing else.
+func (p Paths) JoinToken() string { return filepath.Join(p.Root, "join.token") }
+
 // BusSecret is the file with the secret that the bus's passwords come from.
 func (p Paths) BusSecret() string { return filepath.Join(p.Root, "bus.secret") }
 

@@ -21,7 +21,7 @@ import (
 )
 
 // ErrRunning says that a Fleetune is up in the folder already.
-var ErrRunning = errors.New("Fleetune is up here already")
+var ErrRunning = errors.New("Fleetune is up here already") //nolint:staticcheck // begins with a name
 
 // Ports that are taken when they are free and no others are asked for.
 const (
@@ -47,7 +47,7 @@ type Options struct {
 	Manager, Worker func(ctx context.Context, e Environment, ready func(), hurry <-chan struct{}) error
 	// Out is where `up` tells what listens where, once all is up.
 	Out io.Writer
-	// ShowToken prints the token itself in the command that joins a node, and
+	// ShowToken prints the join token itself in the command that joins a node, and
 	// not only its file's name; for a person's terminal.
 	ShowToken bool
 	// Signals stop the house: the first gently, the second quickly. By
@@ -63,8 +63,9 @@ type Environment struct {
 	Listener net.Listener
 	// URL of the API, for the same machine.
 	URL string
-	// Token guards the API.
-	Token string
+	// Token guards the API; JoinToken lets workers ask for their credentials
+	// and nothing else.
+	Token, JoinToken string
 	// DatabaseURL for pgx.
 	DatabaseURL string
 	// BusURL for the same machine, and the one that other nodes should use;
@@ -96,7 +97,7 @@ func Up(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, removeURL(paths), lock.Release()) }()
 
-	e, err := o.environment(paths)
+	e, err := o.environment(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -156,8 +157,12 @@ func removeURL(paths Paths) error {
 	return nil
 }
 
-func (o Options) environment(paths Paths) (*Environment, error) {
+func (o Options) environment(ctx context.Context, paths Paths) (*Environment, error) {
 	token, err := LoadSecret(paths.Token())
+	if err != nil {
+		return nil, err
+	}
+	join, err := LoadSecret(paths.JoinToken())
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +170,7 @@ func (o Options) environment(paths Paths) (*Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listen(o.Listen, "127.0.0.1", apiPort)
+	listener, err := listen(ctx, o.Listen, "127.0.0.1", apiPort)
 	if err != nil {
 		return nil, fmt.Errorf("opening the API's port: %w", err)
 	}
@@ -174,6 +179,7 @@ func (o Options) environment(paths Paths) (*Environment, error) {
 		Listener:        listener,
 		URL:             "http://" + dialable(listener.Addr().String()),
 		Token:           token,
+		JoinToken:       join,
 		DatabaseURL:     o.PostgresURL,
 		BusURL:          o.NATSURL,
 		PublicBusURL:    o.NATSURL,
@@ -200,10 +206,11 @@ func (o Options) watchSignals(ctx context.Context) (context.Context, <-chan stru
 			select {
 			case s := <-signals:
 				count++
-				if count == 1 {
+				switch count {
+				case 1:
 					o.Log.Info().Stringer("signal", s).Msg("stopping; once more to hurry")
 					cancel()
-				} else if count == 2 {
+				case 2:
 					o.Log.Info().Stringer("signal", s).Msg("hurrying")
 					close(hurry)
 				}
@@ -222,13 +229,14 @@ func (o Options) watchSignals(ctx context.Context) (context.Context, <-chan stru
 
 // listen opens a TCP port: the one asked for, or else the usual one if it is
 // free and any other if not.
-func listen(address, host string, usual int) (net.Listener, error) {
+func listen(ctx context.Context, address, host string, usual int) (net.Listener, error) {
+	var config net.ListenConfig
 	if address != "" {
-		return net.Listen("tcp", address)
+		return config.Listen(ctx, "tcp", address)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(usual)))
+	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(usual)))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return net.Listen("tcp", net.JoinHostPort(host, "0"))
+		return config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	}
 	return l, err
 }

@@ -81,7 +81,7 @@ func (f *upFlags) run(ctx context.Context) (err error) {
 // manager runs the manager's part of the house.
 func (f *upFlags) manager(ctx context.Context, e local.Environment, ready func(), _ <-chan struct{}) error {
 	m := Manager{
-		Postgres: e.DatabaseURL, Listener: e.Listener, Token: e.Token, Secret: e.BusSecret, WorkerBus: e.PublicBusURL,
+		Postgres: e.DatabaseURL, Listener: e.Listener, Token: e.Token, JoinToken: e.JoinToken, Secret: e.BusSecret, WorkerBus: e.PublicBusURL,
 		Bus:   f.bus(e, natsd.ManagerUser, natsd.ManagerPassword(e.BusSecret)),
 		Lease: f.lease, Version: f.version, Log: f.part("manager"),
 	}
