@@ -125,8 +125,12 @@ func (t *term) describe(ctx context.Context, g store.Granted) wire.Grant {
 		return grant
 	}
 	grant.Budget = spec.Optimization.IterationTimeout.D()
-	if g.Left != nil && *g.Left <= grant.Budget {
-		grant.Budget, grant.Total = max(*g.Left, time.Millisecond), true
+	if g.Left == nil {
+		return grant
+	}
+	grant.Left = max(*g.Left, time.Millisecond)
+	if grant.Left <= grant.Budget {
+		grant.Budget, grant.Total = grant.Left, true
 	}
 	return grant
 }

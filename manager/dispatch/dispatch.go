@@ -110,7 +110,7 @@ func (d *Dispatcher) lead(ctx context.Context, number int64) error {
 	defer d.Metrics.leading.Set(0)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{
-		t.keepLease, t.listen, t.serve, t.plan, t.grantClaims, t.commitReports, t.sweep, t.flushWorkers, t.announce,
+		t.keepLease, t.listen, t.serve, t.plan, t.grantClaims, t.commitReports, t.sweep, t.keepOrder, t.flushWorkers, t.announce,
 	} {
 		group.Go(func() error { return part(ctx) })
 	}

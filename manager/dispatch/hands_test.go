@@ -91,14 +91,14 @@ func TestNewerSessionSupersedesTheOlder(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, brief)
 	older := s.worker("w1", 1)
-	row := s.submit(s.script("doubled", 1, began+gate))
+	s.submit(s.script("doubled", 1, began+gate))
 	s.started(1)
 	s.worker("w1", 1, func(c *setup) { c.Node.StartedAt = time.Now().Add(time.Second) })
 	s.ends(older)
 	require.ErrorIs(t, older.err, agent.ErrSuperseded)
 	s.started(2)
 	s.openGate()
-	row = s.complete("doubled")
+	row := s.complete("doubled")
 	s.requireOnce(row)
 }
 
@@ -229,4 +229,19 @@ func TestInvariant07_EveryTimeoutIsNamed(t *testing.T) {
 			require.Positive(t, e.Failure.Limit)
 		})
 	}
+}
+
+// The task's time bounds what comes before the devices as well.
+func TestTaskTimeEndsABuild(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1)
+	spec := s.script("slow-build", 1, "true")
+	spec.Command.Build = &task.Step{Argv: []string{"sleep", "1000"}, Timeout: task.Duration(time.Hour)}
+	spec.Optimization.IterationTimeout, spec.Optimization.Timeout = task.Duration(300*time.Millisecond), task.Duration(300*time.Millisecond)
+	s.submit(spec)
+	e := s.experiments(s.await("slow-build"))[0]
+	require.Equal(t, experiment.OutcomeTotal, *e.Outcome, e.Failure)
+	require.Equal(t, "task", e.Failure.Timeout)
+	require.Equal(t, "build", e.Failure.Phase)
 }

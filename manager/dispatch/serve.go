@@ -29,7 +29,7 @@ func (t *term) serve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listening on %s: %w", subject, err)
 		}
-		defer func() {
+		defer func() { //nolint:gocritic // three in all, for as long as this runs
 			if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 				t.Log.Debug().Err(err).Str("subject", subject).Msg("unsubscribing")
 			}

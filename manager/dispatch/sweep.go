@@ -26,11 +26,10 @@ const (
 	eventAge = 7 * 24 * time.Hour
 )
 
-// sweep takes back what fell silent, and makes the road follow the truth.
+// sweep takes back what fell silent. It does nothing else, so that whatever
+// makes it late also kept beats from being heard.
 func (t *term) sweep(ctx context.Context) error {
 	last := time.Now()
-	follow, trim := last, last
-	orphans := map[string]bool{}
 	for pause(ctx, sweepEvery) {
 		now := time.Now()
 		if stall := now.Sub(last) - sweepEvery; stall > 2*sweepEvery {
@@ -43,14 +42,20 @@ func (t *term) sweep(ctx context.Context) error {
 		if err := t.takeBack(ctx, now); err != nil {
 			return err
 		}
-		if now.Sub(follow) >= followEvery {
-			follow = now
-			if err := t.follow(ctx, &orphans); err != nil {
-				return err
-			}
+	}
+	return ctx.Err()
+}
+
+// keepOrder makes the road follow the truth, and forgets old events.
+func (t *term) keepOrder(ctx context.Context) error {
+	trimmed := time.Now()
+	orphans := map[string]bool{}
+	for pause(ctx, followEvery) {
+		if err := t.follow(ctx, &orphans); err != nil {
+			return err
 		}
-		if now.Sub(trim) >= time.Hour {
-			trim = now
+		if time.Since(trimmed) >= time.Hour {
+			trimmed = time.Now()
 			if err := t.Store.TrimEvents(ctx, eventAge); err != nil {
 				return err
 			}
@@ -117,6 +122,7 @@ func (t *term) follow(ctx context.Context, orphans *map[string]bool) error {
 	seen := map[string]bool{}
 	stream, err := t.Bus.JetStream().Stream(ctx, wire.StreamWork)
 	if err != nil {
+		t.Log.Debug().Err(err).Msg("looking for the stream of offers, trying again")
 		return nil
 	}
 	for id, subject := range offered {

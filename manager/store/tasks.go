@@ -99,7 +99,7 @@ func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 		if err := depend(ctx, tx, &created, n.Spec.DependsOn); err != nil {
 			return err
 		}
-		return announce(ctx, tx, created.ID, "task", map[string]any{"state": created.State, "name": created.Name})
+		return announce(ctx, tx, created.ID, map[string]any{"state": created.State, "name": created.Name})
 	})
 	return created, err
 }
@@ -228,6 +228,11 @@ func (s *Store) FinishTask(ctx context.Context, id uuid.UUID, state TaskState, c
 // tasks that wait for it: they start when nothing else holds them back, or
 // are cancelled when it did not complete.
 func finishTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, state TaskState, cause string) error {
+	// Claims lock experiments before their task; so does this.
+	if _, err := tx.Exec(ctx, `SELECT 1 FROM experiments WHERE task_id = $1 AND state = 'queued' AND finished_at IS NULL
+		ORDER BY id FOR UPDATE`, id); err != nil {
+		return fmt.Errorf("locking queued experiments: %w", err)
+	}
 	tag, err := tx.Exec(ctx, `UPDATE tasks SET state = $2, cause = $3, finished_at = now()
 		WHERE id = $1 AND finished_at IS NULL`, id, state, cause)
 	if err != nil {
@@ -240,7 +245,7 @@ func finishTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, state TaskState, c
 		WHERE task_id = $1 AND state = 'queued'`, id); err != nil {
 		return fmt.Errorf("cancelling queued experiments: %w", err)
 	}
-	if err := announce(ctx, tx, id, "task", map[string]any{"state": state, "cause": cause}); err != nil {
+	if err := announce(ctx, tx, id, map[string]any{"state": state, "cause": cause}); err != nil {
 		return err
 	}
 	return settleDependents(ctx, tx, id, state)
@@ -270,7 +275,7 @@ func settleDependents(ctx context.Context, tx pgx.Tx, id uuid.UUID, state TaskSt
 			return fmt.Errorf("starting a dependent: %w", err)
 		}
 		if tag.RowsAffected() > 0 {
-			if err := announce(ctx, tx, dependent, "task", map[string]any{"state": TaskRunning}); err != nil {
+			if err := announce(ctx, tx, dependent, map[string]any{"state": TaskRunning}); err != nil {
 				return err
 			}
 		}
@@ -289,6 +294,6 @@ func (s *Store) changeTask(ctx context.Context, id uuid.UUID, update string) err
 		if err != nil {
 			return fmt.Errorf("changing a task: %w", err)
 		}
-		return announce(ctx, tx, id, "task", map[string]any{"state": state})
+		return announce(ctx, tx, id, map[string]any{"state": state})
 	})
 }

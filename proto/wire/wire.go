@@ -80,6 +80,9 @@ type Grant struct {
 	// remaining time is what bounds it, not the experiment's own time-out.
 	Budget time.Duration `json:"budget_ns,omitempty"`
 	Total  bool          `json:"total,omitempty"`
+	// Left is the task's remaining time at the claim; 0 when it has no bound.
+	// Staging and waiting for devices use it up as well.
+	Left time.Duration `json:"left_ns,omitempty"`
 }
 
 // A Beat says what a worker is and what it holds. It renews the leases of

@@ -19,6 +19,7 @@ var (
 	errCancelled  = errors.New("the task was cancelled")
 	errLeaseLost  = errors.New("the lease was lost")
 	errHandedBack = errors.New("the worker gives it back")
+	errTaskTime   = errors.New("the task's time is over")
 )
 
 // An attempt is one experiment in this worker's hands.
@@ -28,6 +29,8 @@ type attempt struct {
 	// tag marks every process of the attempt; dir, named for it, is its folder.
 	tag, dir string
 	stop     context.CancelCauseFunc
+	// deadline is when the task's time is over; zero when it has no bound.
+	deadline time.Time
 	// Guarded by the agent's mutex.
 	phase   string
 	devices []string
@@ -43,6 +46,9 @@ func (a *Agent) start(ctx context.Context, o wire.Offer, g wire.Grant, p place) 
 	at := &attempt{
 		offer: o, grant: g, tag: tag, dir: filepath.Join(a.attempted, tag), stop: stop,
 		phase: "staging", timings: map[string]time.Duration{},
+	}
+	if g.Left > 0 {
+		at.deadline = time.Now().Add(g.Left)
 	}
 	a.mu.Lock()
 	a.attempts[o.Experiment] = at
@@ -106,13 +112,16 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 		}
 	}
 	began := time.Now()
-	staged, ended := a.Kinds[at.offer.Kind].Stage(ctx, command.Job{
+	// Until it has its devices, only the task's time bounds the attempt.
+	early, cancel := at.withinTask(ctx)
+	defer cancel()
+	staged, ended := a.Kinds[at.offer.Kind].Stage(early, command.Job{
 		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(at.dir, "work"), Files: a.files, Log: logs.file,
 		BuildCores: a.BuildCores,
 	})
 	at.timings["staging"] = time.Since(began)
 	if ended != nil {
-		return *ended, p
+		return at.judged(early, *ended), p
 	}
 	defer func() {
 		if err := staged.Close(); err != nil {
@@ -122,9 +131,9 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	if p.lease == nil {
 		a.enter(at, "waiting")
 		began = time.Now()
-		lease, err := a.Semaphore.Acquire(ctx, at.offer.Requirements)
+		lease, err := a.Semaphore.Acquire(early, at.offer.Requirements)
 		if err != nil {
-			return infra("lease", fmt.Errorf("waiting for devices: %w", err)), p
+			return at.judged(early, infra("lease", fmt.Errorf("waiting for devices: %w", err))), p
 		}
 		p.release()
 		a.lookAround() // the next one may stage
@@ -136,9 +145,42 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	}
 	a.enter(at, "running")
 	began = time.Now()
-	result := staged.Run(ctx, p.lease.Devices(), at.grant.Budget, at.grant.Total)
+	budget, total := at.budget()
+	result := staged.Run(ctx, p.lease.Devices(), budget, total)
 	at.timings["running"] = time.Since(began)
 	return result, p
+}
+
+// withinTask bounds ctx by the task's time.
+func (at *attempt) withinTask(ctx context.Context) (context.Context, context.CancelFunc) {
+	if at.deadline.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(ctx, at.deadline, errTaskTime)
+}
+
+// judged is a result of an attempt that never ran, as the task's time has it.
+func (at *attempt) judged(ctx context.Context, r command.Result) command.Result {
+	if errors.Is(context.Cause(ctx), errTaskTime) {
+		r.Outcome = experiment.OutcomeTotal
+		if r.Failure == nil {
+			r.Failure = &experiment.Failure{}
+		}
+		r.Failure.Message, r.Failure.Timeout, r.Failure.Limit = errTaskTime.Error(), "task", at.grant.Left
+	}
+	return r
+}
+
+// budget is the time on devices: the attempt's own, or what is left of the
+// task's by now.
+func (at *attempt) budget() (budget time.Duration, total bool) {
+	budget, total = at.grant.Budget, at.grant.Total
+	if !at.deadline.IsZero() {
+		if left := time.Until(at.deadline); left <= budget {
+			budget, total = max(left, time.Millisecond), true
+		}
+	}
+	return budget, total
 }
 
 // bind writes the attempt into the lock files of its devices, so that whoever

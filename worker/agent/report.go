@@ -46,8 +46,16 @@ func (a *Agent) loadSpool() error {
 			a.Log.Error().Err(err).Str("key", record.Key).Msg("a result in the spool cannot be read")
 			continue
 		}
+		data := record.Data
+		if r.Worker != a.Node.Worker {
+			// The worker has another name now, and may report in that only.
+			r.Worker = a.Node.Worker
+			if data, err = json.Marshal(r); err != nil {
+				return fmt.Errorf("encoding a result of the spool: %w", err)
+			}
+		}
 		key := wire.Attempted{Experiment: r.Experiment, Epoch: r.Epoch}
-		a.reports[record.Key] = &report{Attempted: key, data: record.Data, safe: true}
+		a.reports[record.Key] = &report{Attempted: key, data: data, safe: true}
 	}
 	return nil
 }
@@ -59,7 +67,7 @@ func (a *Agent) report(at *attempt, r wire.Report) {
 	if err != nil { // a measurement holds finite numbers only
 		a.Log.Error().Err(err).Stringer("experiment", r.Experiment).Msg("result cannot be encoded")
 		r.Measurement = nil
-		data, _ = json.Marshal(r)
+		data, _ = json.Marshal(r) //nolint:errchkjson // strings, whole numbers and ids always encode
 	}
 	// As good as sent: until it is in the spool, there is nothing to send again.
 	entry := &report{Attempted: wire.Attempted{Experiment: r.Experiment, Epoch: r.Epoch}, data: data, sentAt: time.Now()}
