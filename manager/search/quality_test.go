@@ -110,7 +110,7 @@ func volume(t *testing.T, strategy string, seed int64) float64 {
 			obs = append(obs, o)
 		}
 	}
-	steps := insight.Progress(p.Objectives, obs, []float64{10, 0})
+	steps := insight.Progress(p.Objectives, obs, []float64{10, 0}, 10).Steps
 	return steps[len(steps)-1].Hypervolume
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/fleetune/fleetune/manager/search/gp"
-	"github.com/fleetune/fleetune/manager/search/pareto"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/space"
@@ -19,23 +18,23 @@ import (
 
 // An Effect says how one parameter acts on an objective.
 type Effect struct {
-	Parameter string `json:"parameter"`
+	Parameter string
 	// Importance is the share of the predicted variance over the valid points
 	// that the parameter alone explains (the first-order Sobol' index), 0 to 1.
-	Importance float64 `json:"importance"`
+	Importance float64
 	// Levels are the parameter's values in order, at most ten ranges of them
 	// where there are more.
-	Levels []Level `json:"levels"`
+	Levels []Level
 }
 
 // A Level is one value of a parameter, or the start of a range of values.
 type Level struct {
-	Value any `json:"value"`
+	Value any
 	// Mean of the objective over the valid points with this value, as
 	// predicted: in the metric's unit; geometric when all values have one sign.
-	Mean float64 `json:"mean"`
+	Mean float64
 	// Measured is the number of points of the history with this value.
-	Measured int `json:"measured"`
+	Measured int
 }
 
 const (
@@ -196,87 +195,4 @@ func mean(values []float64) float64 {
 		sum += v
 	}
 	return sum / float64(max(len(values), 1))
-}
-
-// A Step is the state of the search after one experiment.
-type Step struct {
-	Number int `json:"number"`
-	// Best value of the first objective so far; nil until something succeeded.
-	Best *float64 `json:"best"`
-	// Hypervolume between the points so far and the reference, in the product
-	// of the objectives' units; 0 with one objective.
-	Hypervolume float64 `json:"hypervolume"`
-}
-
-// Progress lists the best value, and with several objectives the hypervolume,
-// after each experiment in order of number. Reference is a point worse than
-// all that count, in the metrics' units; it is not needed for one objective.
-func Progress(objectives []task.Objective, history []sampler.Observation, reference []float64) []Step {
-	history = slices.Clone(history)
-	slices.SortStableFunc(history, func(a, b sampler.Observation) int { return a.Number - b.Number })
-	var best *float64
-	var front [][]float64
-	volume := 0.0
-	out := make([]Step, 0, len(history))
-	bound := losses(objectives, reference)
-	for _, o := range history {
-		if l := losses(objectives, o.Values); l != nil {
-			if best == nil || l[0] < losses(objectives[:1], []float64{*best})[0] {
-				value := o.Values[0]
-				best = &value
-			}
-			if len(objectives) > 1 && bound != nil {
-				if front = admit(front, l); slices.ContainsFunc(front, func(p []float64) bool { return &p[0] == &l[0] }) {
-					volume = pareto.Hypervolume(front, bound)
-				}
-			}
-		}
-		out = append(out, Step{Number: o.Number, Best: best, Hypervolume: volume})
-	}
-	return out
-}
-
-// admit adds a point to a front unless one there is as good.
-func admit(front [][]float64, l []float64) [][]float64 {
-	for _, p := range front {
-		if slices.Equal(p, l) || pareto.Dominates(p, l) {
-			return front
-		}
-	}
-	kept := slices.DeleteFunc(front, func(p []float64) bool { return pareto.Dominates(l, p) })
-	return append(kept, l)
-}
-
-// Front returns the observations that no other dominates, in order of number.
-func Front(objectives []task.Objective, history []sampler.Observation) []sampler.Observation {
-	var points [][]float64
-	var with []sampler.Observation
-	for _, o := range history {
-		if l := losses(objectives, o.Values); l != nil {
-			points, with = append(points, l), append(with, o)
-		}
-	}
-	var out []sampler.Observation
-	for _, i := range pareto.Front(points) {
-		out = append(out, with[i])
-	}
-	slices.SortStableFunc(out, func(a, b sampler.Observation) int { return a.Number - b.Number })
-	return out
-}
-
-// losses turns values so that smaller is better; nil when one is missing.
-func losses(objectives []task.Objective, values []float64) []float64 {
-	if len(values) == 0 || len(values) != len(objectives) {
-		return nil
-	}
-	out := slices.Clone(values)
-	for i, v := range values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil
-		}
-		if objectives[i].Direction == task.Maximize {
-			out[i] = -v
-		}
-	}
-	return out
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/fleetune/fleetune/manager/search/gp"
@@ -13,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/stretchr/testify/require"
 )
 
 func problem() sampler.Problem {
@@ -54,7 +56,7 @@ func TestEffectsFindWhatMatters(t *testing.T) {
 		t.Fatalf("order %v", effects)
 	}
 	// Variance of the logarithm: (8²-1)/12 ln²2 against (3²-1)/12 ln²1.5.
-	want := 63 * math.Pow(math.Ln2, 2) / (63*math.Pow(math.Ln2, 2) + 8*math.Pow(math.Log(1.5), 2))
+	want := 63 * math.Ln2 * math.Ln2 / (63*math.Ln2*math.Ln2 + 8*math.Pow(math.Log(1.5), 2))
 	if math.Abs(effects[0].Importance-want) > 0.02 || effects[2].Importance > 0.01 {
 		t.Errorf("importances %.3f %.3f %.3f, want %.3f", effects[0].Importance, effects[1].Importance, effects[2].Importance, want)
 	}
@@ -90,15 +92,63 @@ func TestProgressAndFront(t *testing.T) {
 		{Number: 4, Values: []float64{3, 1}},
 		{Number: 5, Values: []float64{2, 4}},
 	}
-	steps := insight.Progress(objectives, history, []float64{4, 0})
+	course := insight.Progress(objectives, history, []float64{4, 0}, 10)
 	// Areas left of 4 and above 0: 1x2; then also 3x1 less what is shared.
-	for i, want := range []struct{ best, volume float64 }{{3, 2}, {3, 2}, {1, 4}, {1, 4}, {1, 9}} {
-		if *steps[i].Best != want.best || steps[i].Hypervolume != want.volume {
-			t.Errorf("step %d: best %v, volume %v; want %v", i+1, *steps[i].Best, steps[i].Hypervolume, want)
+	require.Equal(t, []insight.Step{
+		{Number: 1, Best: 3, Regret: 2, Hypervolume: 2},
+		{Number: 3, Best: 1, Regret: 0, Hypervolume: 4},
+		{Number: 5, Best: 1, Regret: 0, Hypervolume: 9},
+	}, course.Steps)
+	require.Equal(t, []int{3, 5}, numbers(course.Front))
+	require.Equal(t, []float64{4, 0}, course.Reference)
+	require.Equal(t, []float64{3, 1}, insight.Progress(objectives, history, nil, 10).Reference, "the worst of each objective")
+}
+
+func numbers(list []sampler.Observation) []int {
+	var out []int
+	for _, o := range list {
+		out = append(out, o.Number)
+	}
+	return out
+}
+
+// With one objective the steps are the incumbents and the last experiment,
+// whatever the order of the history.
+func TestProgressOfOneObjective(t *testing.T) {
+	for direction, want := range map[task.Direction][]insight.Step{
+		task.Minimize: {{Number: 1, Best: 5, Regret: 3}, {Number: 4, Best: 2}, {Number: 6, Best: 2}},
+		task.Maximize: {{Number: 1, Best: 5, Regret: 4}, {Number: 2, Best: 7, Regret: 2}, {Number: 5, Best: 9}, {Number: 6, Best: 9}},
+	} {
+		history := []sampler.Observation{
+			{Number: 6, Values: []float64{9}}, {Number: 1, Values: []float64{5}}, {Number: 3, Values: []float64{math.NaN()}},
+			{Number: 2, Values: []float64{7}}, {Number: 5, Values: []float64{9}}, {Number: 4, Values: []float64{2}}, {Number: 7},
 		}
+		course := insight.Progress([]task.Objective{{Metric: "m", Direction: direction}}, history, nil, 10)
+		require.Equal(t, want, course.Steps)
+		require.Len(t, course.Front, 1)
+		require.Nil(t, course.Reference)
 	}
-	front := insight.Front(objectives, history)
-	if len(front) != 2 || front[0].Number != 3 || front[1].Number != 5 {
-		t.Errorf("front %v", front)
+	require.Empty(t, insight.Progress(problem().Objectives, nil, nil, 10))
+}
+
+// A front that grows with every experiment still gives few steps, and no
+// hypervolume where that would take too long.
+func TestProgressIsBounded(t *testing.T) {
+	var two, three []sampler.Observation
+	for i := range 2000 {
+		x := float64(i)
+		two = append(two, sampler.Observation{Number: i + 1, Values: []float64{x, -x}})
+		three = append(three, sampler.Observation{Number: i + 1, Values: []float64{x, -x, 0}})
 	}
+	least := func(n int) []task.Objective { return slices.Repeat([]task.Objective{{Direction: task.Minimize}}, n) }
+	course := insight.Progress(least(2), two, nil, 50)
+	require.Len(t, course.Steps, 49)
+	require.Equal(t, []int{1, 2000}, []int{course.Steps[0].Number, course.Steps[48].Number})
+	require.Equal(t, 2000, course.Changes)
+	require.Len(t, course.Front, 2000)
+	// Between the reference (1999, 0) and the steps of a staircase.
+	require.InDelta(t, 1999*1998/2, course.Steps[48].Hypervolume, 1e-6)
+	course = insight.Progress(least(3), three, nil, 50)
+	require.Len(t, course.Steps, 49)
+	require.Nil(t, course.Reference)
 }

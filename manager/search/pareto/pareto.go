@@ -146,7 +146,8 @@ func Order(points [][]float64) []int {
 
 // Hypervolume is the volume that the points dominate below a reference point,
 // by slicing along the last objective. It is exact; its cost grows with the
-// number of points to the power of the number of objectives less one.
+// number of points to the power of the number of objectives less one, and for
+// two objectives no faster than sorting.
 func Hypervolume(points [][]float64, reference []float64) float64 {
 	var inside [][]float64
 	for _, p := range points {
@@ -169,6 +170,9 @@ func volume(points [][]float64, reference []float64) float64 {
 		}
 		return max(reference[0]-best, 0)
 	}
+	if d == 2 {
+		return area(points, reference)
+	}
 	points = slices.Clone(points)
 	slices.SortStableFunc(points, func(a, b []float64) int { return compare(a[d-1], b[d-1]) })
 	total := 0.0
@@ -183,6 +187,20 @@ func volume(points [][]float64, reference []float64) float64 {
 				slice[k] = points[k][:d-1]
 			}
 			total += height * volume(slice, reference[:d-1])
+		}
+	}
+	return total
+}
+
+// area is the volume of two objectives: one sweep in the order of the second.
+func area(points [][]float64, reference []float64) float64 {
+	points = slices.Clone(points)
+	slices.SortStableFunc(points, func(a, b []float64) int { return compare(a[1], b[1]) })
+	total, left := 0.0, reference[0]
+	for _, p := range points {
+		if p[0] < left && p[1] < reference[1] {
+			total += (left - p[0]) * (reference[1] - p[1])
+			left = p[0]
 		}
 	}
 	return total
