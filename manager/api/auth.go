@@ -63,7 +63,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		defer func() {
 			if cause := recover(); cause != nil {
-				if cause == http.ErrAbortHandler {
+				if cause == http.ErrAbortHandler { //nolint:errorlint // net/http itself compares so
 					panic(cause) // net/http's own way to drop a connection
 				}
 				a.log.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Str("path", r.URL.Path).Msg("request panicked")

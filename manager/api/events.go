@@ -95,7 +95,7 @@ func (a *API) position(ctx context.Context, given string) (cursor int64, reset b
 func (a *API) follow(ctx context.Context, w *eventWriter, task *uuid.UUID, cursor int64) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	w.comment("beat")
+	w.beat()
 	for w.err == nil {
 		events, changed, err := a.feed.After(ctx, cursor)
 		if err != nil {
@@ -116,7 +116,7 @@ func (a *API) follow(ctx context.Context, w *eventWriter, task *uuid.UUID, curso
 		select {
 		case <-changed:
 		case <-beat.C:
-			w.comment("beat")
+			w.beat()
 		case <-ctx.Done():
 			return
 		}
@@ -155,7 +155,8 @@ func (w *eventWriter) write(id, name string, document any) {
 	w.send(fmt.Sprintf("%sevent: %s\ndata: %s\n\n", text, name, data))
 }
 
-func (w *eventWriter) comment(text string) { w.send(": " + text + "\n\n") }
+// beat keeps the connection up while there is nothing to tell.
+func (w *eventWriter) beat() { w.send(": beat\n\n") }
 
 func (w *eventWriter) send(text string) {
 	if w.err != nil {

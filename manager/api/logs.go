@@ -168,7 +168,7 @@ func (a *API) followLogs(ctx context.Context, at Numbered, from Resume, attempt 
 		defer cancel()
 		defer a.closeLogs(ctx, consumer)
 		w := newEventWriter(hc)
-		w.comment("beat")
+		w.beat()
 		if err := a.pump(ctx, w, consumer, e, attempt); err != nil && ctx.Err() == nil {
 			a.log.Warn().Err(err).Msg("following output")
 		}
@@ -189,14 +189,14 @@ func (a *API) pump(ctx context.Context, w *eventWriter, consumer jetstream.Consu
 			continue
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the reader is gone
 		}
 		if ended {
 			w.write("", "end", struct{}{})
 			return w.err
 		}
 		if time.Since(quiet) > heartbeat {
-			w.comment("beat")
+			w.beat()
 			quiet = time.Now()
 		}
 		// What was written before the end is in the stream by the time the end

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/fleetune/fleetune/manager/api/v1"
@@ -112,7 +113,7 @@ func refused(name string, wrong, warnings []v1.Finding) error {
 	}
 	p := problem(http.StatusUnprocessableEntity, "correct the file; fleetune submit --dry-run checks it without starting anything",
 		"%s: %s", name, what)
-	p.Errors = append(wrong, warnings...)
+	p.Errors = slices.Concat(wrong, warnings)
 	return p
 }
 

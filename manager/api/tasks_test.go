@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -19,7 +18,7 @@ import (
 func refusal(t testing.TB, err error, status int) *v1.Problem {
 	t.Helper()
 	var p *v1.Problem
-	require.True(t, errors.As(err, &p), "want a problem, got %v", err)
+	require.ErrorAs(t, err, &p)
 	require.Equal(t, status, p.Status, p.Detail)
 	require.NotEmpty(t, p.Next)
 	return p

@@ -23,7 +23,7 @@ func (a *app) applyCommand() *cobra.Command {
 winner's values into its target, and test it. The task must have completed, the winner
 must be confirmed and fast enough, and the template must be the one that was submitted.
 When the test fails the old file comes back.`,
-		Args: exactly(1, "a task's name or id"), ValidArgsFunction: a.completeTasks(false),
+		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			d, err := c.Task(ctx, args[0])
 			if err != nil {

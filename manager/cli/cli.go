@@ -94,7 +94,7 @@ that "fleetune up" runs on this machine.`,
 	}
 	group("tasks", a.submitCommand(), a.waitCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.applyCommand())
 	group("look", a.tasksCommand(), a.showCommand(), a.experimentsCommand(), a.bestCommand(), a.watchCommand(), a.logsCommand(),
-		a.whyCommand(), a.exportCommand())
+		a.insightCommand(), a.whyCommand(), a.exportCommand())
 	group("fleet", a.workersCommand(), a.drainCommand())
 	for _, c := range a.Commands {
 		switch c.Name() {
@@ -144,20 +144,20 @@ func (a *app) printf(format string, args ...any) error {
 	return err
 }
 
-// exactly takes n arguments and says what they are when they are not there.
-func exactly(n int, what string) cobra.PositionalArgs {
+// one takes one argument and says what it is when it is not there.
+func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == n {
+		if len(args) == 1 {
 			return nil
 		}
 		return usage(fmt.Errorf("it takes %s: %s", what, cmd.UseLine()))
 	}
 }
 
-// between takes low to high arguments.
-func between(low, high int, what string) cobra.PositionalArgs {
+// upTo takes one to high arguments, or any number if high is negative.
+func upTo(high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= low && (len(args) <= high || high < 0) {
+		if len(args) >= 1 && (len(args) <= high || high < 0) {
 			return nil
 		}
 		return usage(fmt.Errorf("it takes %s: %s", what, cmd.UseLine()))

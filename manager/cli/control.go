@@ -14,7 +14,7 @@ import (
 
 // change makes a command that moves tasks to another status.
 func (a *app) change(verb, short string, f func(context.Context, *client.Client, string) (v1.Task, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: verb + " TASK…", Short: short, Args: between(1, -1, "one task or several"),
+	cmd := &cobra.Command{Use: verb + " TASK…", Short: short, Args: upTo(-1, "one task or several"),
 		ValidArgsFunction: a.completeTasks(true),
 	}
 	cmd.RunE = a.calls(func(ctx context.Context, c *client.Client, args []string) error {

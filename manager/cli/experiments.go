@@ -16,7 +16,7 @@ func (a *app) experimentsCommand() *cobra.Command {
 	var l client.Listing
 	var confirmations bool
 	cmd := &cobra.Command{Use: "experiments TASK [NUMBER]", Short: "List a task's experiments, or show one with its attempts",
-		Args: between(1, 2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
+		Args: upTo(2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if len(args) == 2 {
 				return a.oneExperiment(ctx, c, args[0], args[1])

@@ -23,7 +23,7 @@ func (a *app) logsCommand() *cobra.Command {
 		Long: `Print what an experiment's programs wrote: NUMBER, else one that runs, else the last
 that ran. Output to a file or pipe is passed on as it is; on a terminal, control
 characters are taken out.`,
-		Args: between(1, 2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
+		Args: upTo(2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			n, err := a.numberOrLatest(ctx, c, args)
 			if err != nil {
@@ -121,7 +121,7 @@ func (a *app) exportCommand() *cobra.Command {
 	var l client.Listing
 	var confirmations bool
 	cmd := &cobra.Command{Use: "export TASK", Short: "Write a task's experiments as CSV, JSON, JSON lines or XLSX",
-		Args: exactly(1, "a task's name or id"), ValidArgsFunction: a.completeTasks(false),
+		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if format == "" {
 				format = strings.TrimPrefix(filepath.Ext(output), ".")

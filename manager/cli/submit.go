@@ -25,7 +25,7 @@ sources are read beside it and travel with it. "-" reads a task from standard in
 
 --dry-run checks without a manager, and shows the size of the space, how much of it
 the constraints leave, and the first rendered commands.`,
-		Args: between(1, -1, "one task file or several"),
+		Args: upTo(-1, "one task file or several"),
 		RunE: a.interruptible(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			if name != "" && len(args) > 1 {
 				return usage(errors.New("--name goes with one file"))

@@ -129,7 +129,7 @@ func confidence(s *v1.Speedup) string {
 }
 
 func (a *app) showCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "show TASK", Short: "Show how a task stands", Args: exactly(1, "a task's name or id"),
+	cmd := &cobra.Command{Use: "show TASK", Short: "Show how a task stands", Args: one("a task's name or id"),
 		ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			d, err := c.Task(ctx, args[0])
@@ -235,7 +235,7 @@ func counts(c v1.Counts) string {
 }
 
 func (a *app) bestCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "best TASK", Short: "Show a task's best configuration", Args: exactly(1, "a task's name or id"),
+	cmd := &cobra.Command{Use: "best TASK", Short: "Show a task's best configuration", Args: one("a task's name or id"),
 		ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			best, err := c.Best(ctx, args[0])

@@ -28,7 +28,7 @@ const (
 
 func (a *app) watchCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "watch TASK", Short: "Show how a task goes until it has ended",
-		Args: exactly(1, "a task's name or id"), ValidArgsFunction: a.completeTasks(false),
+		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			d, err := a.watch(ctx, c, args[0], !a.json)
 			if err != nil {
@@ -47,7 +47,7 @@ func (a *app) watchCommand() *cobra.Command {
 
 func (a *app) waitCommand() *cobra.Command {
 	var timeout time.Duration
-	cmd := &cobra.Command{Use: "wait TASK…", Short: "Return when tasks have ended", Args: between(1, -1, "one task or several"),
+	cmd := &cobra.Command{Use: "wait TASK…", Short: "Return when tasks have ended", Args: upTo(-1, "one task or several"),
 		ValidArgsFunction: a.completeTasks(true),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			limited := ctx
@@ -121,7 +121,7 @@ func (w *watcher) run(ctx context.Context) (v1.Task, error) {
 		if err := w.draw(); err != nil {
 			return w.task, err
 		}
-		stale := false
+		var stale bool
 		select {
 		case <-events:
 			stale = true

@@ -85,7 +85,7 @@ func (a *app) printDevices(list []v1.Worker) error {
 func (a *app) drainCommand() *cobra.Command {
 	var undo bool
 	cmd := &cobra.Command{Use: "drain WORKER", Short: "Ask a worker to finish what it runs and leave",
-		Args: exactly(1, "a worker's name"), ValidArgsFunction: a.completeWorkers,
+		Args: one("a worker's name"), ValidArgsFunction: a.completeWorkers,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			w, err := c.Drain(ctx, args[0], !undo)
 			if err != nil {
@@ -106,7 +106,7 @@ func (a *app) drainCommand() *cobra.Command {
 
 func (a *app) whyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "why TASK [NUMBER]", Short: "Say what an experiment waits for, worker by worker",
-		Args: between(1, 2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
+		Args: upTo(2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			n := 0
 			if len(args) == 2 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/client"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -27,8 +28,8 @@ func dial(t *testing.T, handler http.HandlerFunc) *client.Client {
 
 func TestNamesAreEscapedAndTheTokenIsSent(t *testing.T) {
 	c := dial(t, func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "/api/v1/tasks/..%2F%3Fx=%23", r.URL.EscapedPath())
-		require.Equal(t, "Bearer secret", r.Header.Get("Authorization"))
+		assert.Equal(t, "/api/v1/tasks/..%2F%3Fx=%23", r.URL.EscapedPath())
+		assert.Equal(t, "Bearer secret", r.Header.Get("Authorization"))
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"name": "x", "a field of tomorrow": 1}`))
 	})
@@ -42,10 +43,10 @@ func TestErrorsAreToldApart(t *testing.T) {
 		switch r.URL.Path {
 		case "/api/v1/tasks/problem":
 			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(409)
+			w.WriteHeader(http.StatusConflict)
 			_, _ = w.Write([]byte(`{"status": 409, "detail": "taken", "next": "choose another"}`))
 		case "/api/v1/tasks/proxy":
-			w.WriteHeader(502)
+			w.WriteHeader(http.StatusBadGateway)
 			_, _ = w.Write([]byte("<html>bad gateway</html>"))
 		default:
 			w.Header().Set("Content-Type", "text/html")
@@ -54,10 +55,10 @@ func TestErrorsAreToldApart(t *testing.T) {
 	})
 	var p *v1.Problem
 	_, err := c.Task(t.Context(), "problem")
-	require.True(t, errors.As(err, &p))
+	require.ErrorAs(t, err, &p)
 	require.Equal(t, "choose another", p.Next)
 	_, err = c.Task(t.Context(), "proxy")
-	require.True(t, errors.As(err, &p))
+	require.ErrorAs(t, err, &p)
 	require.Equal(t, 502, p.Status)
 	require.NotEmpty(t, p.Next)
 	_, err = c.Task(t.Context(), "website")
@@ -105,7 +106,7 @@ func TestWatchResumesBehindTheLastEvent(t *testing.T) {
 
 func TestWatchEndsWhenItIsRefused(t *testing.T) {
 	c := dial(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(404)
+		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"status": 404, "detail": "no such task"}`))
 	})
 	err := c.Watch(t.Context(), client.Watch{Task: "x", Event: func(v1.Event) error { return nil }})

@@ -118,7 +118,7 @@ func (c *Client) stream(ctx context.Context, at, cursor string, broken func(erro
 		wait(ctx, pause)
 		pause = min(2*pause, lastPause)
 	}
-	return nil
+	return nil //nolint:nilerr // broken heard of it, and the caller ends it
 }
 
 // A callbackError is a callback's, not the stream's.

@@ -69,7 +69,7 @@ func (h *house) rise(ctx context.Context, parts []Part, fallen chan<- *running) 
 			h.log.Debug().Str("part", part.Name).Dur("took", time.Since(begun)).Msg("up")
 		case <-r.ended:
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it ended because it was told to
 			}
 			return r.fall()
 		case <-ctx.Done():

@@ -70,7 +70,7 @@ func (o Options) runPostgres(ctx context.Context, e *Environment, ready func()) 
 			return err
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it ended because it was told to
 		}
 		o.Log.Error().Msg("PostgreSQL ended by itself; starting it again")
 		restarts = append(restarts, time.Now())
@@ -81,7 +81,7 @@ func (o Options) runPostgres(ctx context.Context, e *Environment, ready func()) 
 }
 
 func (o Options) runNATS(ctx context.Context, e *Environment, ready func()) error {
-	host, port, err := o.busAddress(e)
+	host, port, err := o.busAddress(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (o Options) runNATS(ctx context.Context, e *Environment, ready func()) erro
 
 // busAddress is where the NATS server listens: as asked, else beside the API,
 // on the usual port if that is free.
-func (o Options) busAddress(e *Environment) (string, int, error) {
+func (o Options) busAddress(ctx context.Context, e *Environment) (string, int, error) {
 	host := "127.0.0.1"
 	if tcp, ok := e.Listener.Addr().(*net.TCPAddr); ok {
 		host = tcp.IP.String()
@@ -103,7 +103,7 @@ func (o Options) busAddress(e *Environment) (string, int, error) {
 	if o.BusListen == "" {
 		// Asking for the port and then leaving it to the server is a race
 		// that only a stranger can win, who then gets a clear error.
-		l, err := listen("", host, busPort)
+		l, err := listen(ctx, "", host, busPort)
 		if err != nil {
 			return "", 0, fmt.Errorf("looking for a free port: %w", err)
 		}

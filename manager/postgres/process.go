@@ -185,16 +185,16 @@ func (l *lines) keep(line string) {
 	if line == "" {
 		return
 	}
-	event := l.log.Debug()
+	level := zerolog.DebugLevel
 	switch {
 	case strings.HasPrefix(line, "ERROR") || strings.HasPrefix(line, "FATAL"):
 		// A client's mistake, which its caller hears of.
 	case strings.HasPrefix(line, "PANIC"):
-		event = l.log.Error()
+		level = zerolog.ErrorLevel
 	case strings.HasPrefix(line, "WARNING"):
-		event = l.log.Warn()
+		level = zerolog.WarnLevel
 	}
-	event.Str("part", "postgres").Msg(line)
+	l.log.WithLevel(level).Str("part", "postgres").Msg(line)
 	l.kept = append(l.kept, line)
 	if len(l.kept) > 8 {
 		l.kept = l.kept[1:]

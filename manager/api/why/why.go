@@ -114,6 +114,7 @@ func taskCauses(c Case) []v1.Cause {
 				add(CauseDependency, "it depends on task %s, which is %s", d.Name, d.State)
 			}
 		}
+	default: // a task that runs or has ended holds nothing up
 	}
 	if spec := c.Task.Spec; spec != nil && spec.Optimization.MaxParallel > 0 && c.Counts.Running >= spec.Optimization.MaxParallel {
 		add(CauseWindow, "%d of its experiments run, and max_parallel allows %d", c.Counts.Running, spec.Optimization.MaxParallel)

@@ -51,7 +51,7 @@ func (r *round) candidates(n int) *ground {
 		clear(r.all.works)
 		return r.all
 	}
-	return r.newGround(r.pool(n))
+	return r.newGround(r.pool())
 }
 
 // Sizes of a sampled pool.
@@ -61,7 +61,7 @@ const (
 	poolMost    = 1500
 )
 
-func (r *round) pool(n int) []valid.Vec {
+func (r *round) pool() []valid.Vec {
 	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+1, uint64(r.Count())))
 	seen := map[valid.Key]struct{}{}
 	var out []valid.Vec

@@ -106,8 +106,9 @@ func Configuration(o experiment.Outcome) bool {
 	case experiment.OutcomeInfraError, experiment.OutcomeLost, experiment.OutcomeCancelled,
 		experiment.OutcomeNotStarted, experiment.OutcomeTotal:
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 func (p *Past) losses(values []float64) []float64 {

@@ -41,7 +41,7 @@ func TestPastSortsAndClassifies(t *testing.T) {
 		if got.Number != i+1 || got.Infeasible != want.infeasible || (got.Losses == nil) != math.IsNaN(want.loss) {
 			t.Errorf("trial %d is %+v", i+1, got)
 		}
-		if got.Losses != nil && got.Losses[0] != want.loss {
+		if len(got.Losses) > 0 && got.Losses[0] != want.loss {
 			t.Errorf("loss %v, want %v", got.Losses[0], want.loss)
 		}
 	}

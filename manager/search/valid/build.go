@@ -39,11 +39,12 @@ func newBuilder(c *space.Compiled, constraints []*space.Expression) *builder {
 		b.levels[i].loose = e != nil && !b.listable(e)
 	}
 	for _, e := range constraints {
-		if len(e.Params()) == 0 {
+		switch {
+		case len(e.Params()) == 0:
 			b.never = b.never || !e.Holds(nil)
-		} else if b.listable(e) {
+		case b.listable(e):
 			b.exact = append(b.exact, e)
-		} else {
+		default:
 			b.residual = append(b.residual, e)
 		}
 	}
