@@ -61,7 +61,7 @@ func Match(need Requirements, have Advertisement) *Mismatch {
 }
 
 func matchDevices(need Requirements, devices []Device) *Mismatch {
-	right := filter(devices, func(d Device) bool { return need.acceleratorIs(d) })
+	right := filter(devices, need.acceleratorIs)
 	if len(right) == 0 {
 		return mismatch(NeedAccelerator, "has no device that is %q (it has %s)", need.Accelerator, inventory(devices))
 	}

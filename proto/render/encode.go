@@ -69,8 +69,10 @@ func raw(value any) string {
 		return strconv.FormatInt(v, 10)
 	case float64:
 		return strconv.FormatFloat(v, 'g', -1, 64)
+	case string:
+		return v
 	default:
-		return value.(string)
+		return fmt.Sprint(v)
 	}
 }
 

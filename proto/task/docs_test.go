@@ -31,7 +31,9 @@ func TestReference(t *testing.T) {
 	for _, name := range placeholder.Builtins() {
 		require.Contains(t, page, "`"+name+"`")
 	}
-	forms, _, _ := strings.Cut(page[strings.Index(page, "## Parameters"):], "## Expressions")
+	_, forms, found := strings.Cut(page, "## Parameters")
+	require.True(t, found)
+	forms, _, _ = strings.Cut(forms, "## Expressions")
 	for line := range strings.SplitSeq(forms, "\n") {
 		cells := strings.Split(line, "`")
 		if !strings.HasPrefix(line, "| `") || len(cells) < 2 {

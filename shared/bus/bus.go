@@ -164,14 +164,18 @@ func (o Options) security() []nats.Option {
 // onError logs what arrives out of turn. A refused publish shows up nowhere
 // else: to its sender it looks like a timeout.
 func (o Options) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
-	event := o.Log.Warn()
-	if errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrAuthorization) {
-		event = o.Log.Error().Bool("refused", true)
+	level, refused := zerolog.WarnLevel, errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrAuthorization)
+	if refused {
+		level = zerolog.ErrorLevel
 	}
-	if sub != nil {
-		event = event.Str("subject", sub.Subject)
-	}
-	event.Err(err).Str("connection", o.Name).Msg("bus error")
+	o.Log.WithLevel(level).Func(func(event *zerolog.Event) {
+		if refused {
+			event.Bool("refused", true)
+		}
+		if sub != nil {
+			event.Str("subject", sub.Subject)
+		}
+	}).Err(err).Str("connection", o.Name).Msg("bus error")
 }
 
 func (o Options) onDisconnect(_ *nats.Conn, err error) {
