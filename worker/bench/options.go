@@ -215,9 +215,9 @@ func formatNames() string {
 // validate tells everything that is wrong with the flags at once.
 func (o *options) validate() error {
 	var errs []error
-	bad := func(when bool, format string, args ...any) {
+	bad := func(when bool, message string) {
 		if when {
-			errs = append(errs, fmt.Errorf(format, args...))
+			errs = append(errs, errors.New(message))
 		}
 	}
 	modes := 0

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestToken(t *testing.T) {
 	for name, want := range map[string]string{
-		"node-1": "node-1", "Node.Example.COM": "node-example-com", " a  b ": "a-b", "gpu_07": "gpu_07", "…": "", "*.>": "",
+		"node-1": "node-1", "Node.Example.COM": "node-example-com", " a  b ": "a-b", "gpu_07": "gpu_07", "…": "", "*.>": "", //nolint:gocritic // spaces around it are the case
 	} {
 		if got := Token(name); got != want {
 			t.Errorf("Token(%q) = %q, want %q", name, got, want)

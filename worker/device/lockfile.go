@@ -126,7 +126,7 @@ func (l *lockFile) open() error {
 func (l *lockFile) tryLock() (locked, recorded bool, err error) {
 	for range 10 {
 		err := l.flock(unix.LOCK_EX | unix.LOCK_NB)
-		if err == unix.EWOULDBLOCK {
+		if errors.Is(err, unix.EWOULDBLOCK) {
 			return false, false, nil
 		}
 		if err != nil {

@@ -67,7 +67,7 @@ func (n nvmlGPUs) each(f func(index int, gpu nvml.Device, driver string)) error 
 		}
 		return failure("starting NVML", ret)
 	}
-	defer n.lib.Shutdown()
+	defer func() { _ = n.lib.Shutdown() }() // the next Init tells what is wrong
 	driver, _ := n.lib.SystemGetDriverVersion()
 	count, ret := n.lib.DeviceGetCount()
 	if ret != nvml.SUCCESS {

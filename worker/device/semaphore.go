@@ -195,13 +195,13 @@ func (s *Semaphore) Changed() <-chan struct{} {
 	return s.changed
 }
 
-// Hold keeps devices for requests of at least min: smaller ones get nothing
+// Hold keeps devices for requests of at least that many: smaller ones get nothing
 // until Hold is called with less. Below 2 it holds nothing back.
-func (s *Semaphore) Hold(min int) {
+func (s *Semaphore) Hold(least int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hold != min {
-		s.hold = min
+	if s.hold != least {
+		s.hold = least
 		s.notify()
 	}
 }

@@ -243,7 +243,7 @@ func TestSemaphoreProperties(t *testing.T) {
 			if sems[i], err = NewSemaphore(gpus(n), Config{LockFolder: dir}); err != nil {
 				rt.Fatal(err)
 			}
-			defer sems[i].Close()
+			rt.Cleanup(func() { sems[i].Close() })
 		}
 		used := map[string]bool{}
 		var held []*Lease

@@ -207,7 +207,7 @@ func (r *run) phases(ctx context.Context) error {
 		}
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // a run that is stopped tells what it has
 	}
 	var err error
 	if r.report, err = r.runner.Run(ctx, r.plan.Profile, r.plan.Source, r.plan.List); err != nil {

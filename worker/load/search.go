@@ -33,7 +33,7 @@ func Sweep(ctx context.Context, loads []float64, target Attainment, probe Probe)
 			break
 		}
 	}
-	return out, nil
+	return out, nil //nolint:nilerr // a run that is stopped tells what it has
 }
 
 // Attainment says when a load meets its SLOs.
@@ -134,7 +134,7 @@ func (s *search) try(ctx context.Context, x float64) (bool, error) {
 		return false, err
 	}
 	if ctx.Err() != nil {
-		return false, nil // a run cut short says nothing about its load
+		return false, nil //nolint:nilerr // a run cut short says nothing about its load
 	}
 	s.points = append(s.points, p)
 	return p.Meets, nil

@@ -241,7 +241,8 @@ func object(data []byte) (members, error) {
 		if err != nil {
 			return nil, fmt.Errorf("not JSON: %w", err)
 		}
-		m := member{key: t.(string)} // within an object, More is followed by a key
+		key, _ := t.(string) // within an object, More is followed by a key
+		m := member{key: key}
 		if seen[m.key] {
 			return nil, fmt.Errorf("key %.80q is there twice", m.key)
 		}

@@ -30,11 +30,11 @@ func TestDecode(t *testing.T) {
 
 // Every way in which a file can break the contract has an error that says how.
 func TestDecodeRefuses(t *testing.T) {
-	edit := func(old, new string) string {
+	edit := func(old, with string) string {
 		if !strings.Contains(good, old) {
 			t.Fatalf("no %q in the good file", old)
 		}
-		return strings.Replace(good, old, new, 1)
+		return strings.Replace(good, old, with, 1)
 	}
 	for name, c := range map[string]struct{ text, message string }{
 		"empty":                {"", "not JSON"},

@@ -28,7 +28,6 @@ type Send struct {
 type live struct {
 	lane     int
 	tree     *tree.Tree
-	pass     int
 	marker   string
 	sessions []*session
 	// rootOver and outstanding decide when the tree has drained.
@@ -209,13 +208,13 @@ func (m *Machine) Start(now time.Duration) {
 
 // shift is how far a lane's offsets move towards its start.
 func (m *Machine) shift(lane int) time.Duration {
-	least, any := time.Duration(0), false
+	least, found := time.Duration(0), false
 	for i, s := range m.lanes[lane].sessions {
 		if s == nil || s.state != pending {
 			continue
 		}
-		if o := m.shots[lane][i].offset; !any || o < least {
-			least, any = o, true
+		if o := m.shots[lane][i].offset; !found || o < least {
+			least, found = o, true
 		}
 	}
 	switch {

@@ -142,9 +142,7 @@ func (p *profile) loop(ctx context.Context) error {
 			over = nil
 			p.Machine.Stop()
 			if p.Grace >= 0 {
-				t := time.NewTimer(p.Grace)
-				defer t.Stop()
-				mercy = t.C
+				mercy = time.After(p.Grace)
 			}
 		case <-stop:
 			stop = nil

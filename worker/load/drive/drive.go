@@ -180,7 +180,7 @@ func (r *Runner) Run(ctx context.Context, p Phase, source conversation.Source, l
 	case Schedule:
 		err = run.schedule(list, begin)
 	case Users:
-		err = run.users(source, begin)
+		run.users(source, begin)
 	}
 	run.finish(ctx)
 	run.cleanup()

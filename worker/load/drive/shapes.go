@@ -73,7 +73,7 @@ func (r *phase) begin(c *conversation.Conversation) (Session, error) {
 func (r *phase) closed(source conversation.Source) error {
 	for {
 		if r.live.acquire(r.issue) != nil {
-			return nil
+			return nil //nolint:nilerr // no more is issued: the end, not a failure
 		}
 		if !r.session() {
 			r.live.release()
@@ -278,7 +278,7 @@ func (r *phase) schedule(list []*conversation.Conversation, begin time.Time) err
 	for _, c := range plan {
 		at := due(*c.Turns[0].At)
 		if r.Pacer.SleepUntil(r.issue, at) != nil || !r.session() {
-			return nil
+			return nil //nolint:nilerr // no more is issued: the end, not a failure
 		}
 		o, ok := <-ahead
 		if !ok {

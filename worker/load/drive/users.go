@@ -10,7 +10,7 @@ import (
 // users runs user-centric load: a steady gap of users/rate between the turns
 // of each user, users staggered by 1/rate, and the load in its steady state
 // from the start, by starting the first users part-way through.
-func (r *phase) users(source conversation.Source, begin time.Time) error {
+func (r *phase) users(source conversation.Source, begin time.Time) {
 	n := r.Shape.Users
 	gap := time.Duration(float64(n) / r.Shape.Rate * float64(time.Second))
 	stagger := time.Duration(float64(time.Second) / r.Shape.Rate)
@@ -19,7 +19,6 @@ func (r *phase) users(source conversation.Source, begin time.Time) error {
 		r.user(source, begin.Add(time.Duration(n-u.slot)*stagger), u.turns, gap)
 	}
 	r.user(source, begin, 0, gap)
-	return nil
 }
 
 type firstUser struct{ slot, turns int }

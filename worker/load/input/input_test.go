@@ -78,7 +78,6 @@ func TestSyntheticConversations(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	type turn = conversation.Turn
 	for name, c := range map[string]struct {
 		text   string
 		format Format
@@ -137,7 +136,7 @@ func TestFormats(t *testing.T) {
 			require.JSONEq(t, `{"messages":[{"role":"user","content":"a"}],"temperature":0}`, string(w.Conversations[0].Turns[0].Raw))
 		}},
 		"request_body": {`{"request_body":"{\"messages\":[]}"}`, SingleTurn, func(t *testing.T, w *Workload) {
-			require.Equal(t, `{"messages":[]}`, string(w.Conversations[0].Turns[0].Raw))
+			require.Equal(t, `{"messages":[]}`, string(w.Conversations[0].Turns[0].Raw)) //nolint:testifylint // byte for byte
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -291,7 +291,7 @@ func (t *tally) aggregates(slos bool) []Metric {
 
 // totals puts the sums over requests and the token rates made of them.
 func (t *tally) totals(put func(tag, unit string, x float64), seconds float64) {
-	sums := map[string]string{
+	sums := map[string]string{ //nolint:gosec // tokens of text
 		TagISL: "total_isl", TagOSL: "total_osl",
 		"output_token_count": "total_output_tokens", "reasoning_token_count": "total_reasoning_tokens",
 		"usage_prompt_tokens": "total_usage_prompt_tokens", "usage_completion_tokens": "total_usage_completion_tokens",

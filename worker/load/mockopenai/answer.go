@@ -125,7 +125,8 @@ func (a *answer) faults() bool {
 // content sends n tokens as one chunk.
 func (a *answer) content(sent, n int) bool {
 	text := strings.Repeat("tok ", n)
-	b := append(a.buf[:0], "data: "...)
+	b := a.buf[:0]
+	b = append(b, "data: "...)
 	switch {
 	case strings.HasSuffix(a.rec.Path, "/responses"):
 		kind := "output_text"
@@ -148,7 +149,8 @@ func (a *answer) content(sent, n int) bool {
 		b = append(b, text...)
 		b = append(b, `","finish_reason":null}]}`...)
 	}
-	a.buf = append(b, "\n\n"...)
+	b = append(b, "\n\n"...)
+	a.buf = b
 	if !a.write(a.buf) {
 		return false
 	}
@@ -184,7 +186,7 @@ func (a *answer) usage(responses bool) string {
 	if responses {
 		names = [4]string{"input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"}
 	}
-	return fmt.Sprintf(`,"usage":{"%s":%d,"%s":%d,"total_tokens":%d,"%s":{"cached_tokens":%d},"%s":{"reasoning_tokens":%d}}`,
+	return fmt.Sprintf(`,"usage":{%q:%d,%q:%d,"total_tokens":%d,%q:{"cached_tokens":%d},%q:{"reasoning_tokens":%d}}`,
 		names[0], in, names[1], out, in+out, names[2], a.do.Cached, names[3], a.do.Reasoning)
 }
 

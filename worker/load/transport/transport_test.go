@@ -1,12 +1,12 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -280,5 +280,5 @@ func TestLongStreamsAreParsedOnTheWay(t *testing.T) {
 	rec, text := send(t, dial(t, Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}}), hello(1))
 	require.Nil(t, rec.Err)
 	require.Len(t, rec.Chunks, 2000)
-	require.Equal(t, 2000, bytes.Count([]byte(text.Content), []byte("tok ")))
+	require.Equal(t, 2000, strings.Count(text.Content, "tok "))
 }
