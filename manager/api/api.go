@@ -50,6 +50,8 @@ type API struct {
 	log     zerolog.Logger
 	feed    *feed.Feed
 	handler http.Handler
+	// insights has a place for each that may be computed at once.
+	insights chan struct{}
 	// current remembers that the schema was found up to date: it never goes back.
 	current atomic.Bool
 }
@@ -62,7 +64,8 @@ func New(config Config) (*API, error) {
 	if config.Token == "" {
 		return nil, errors.New("the API needs a token")
 	}
-	a := &API{config: config, store: config.Store, log: config.Log, feed: feed.New(config.Store, config.Log)}
+	a := &API{config: config, store: config.Store, log: config.Log, feed: feed.New(config.Store, config.Log),
+		insights: make(chan struct{}, insightsAtOnce)}
 	a.handler, _ = a.routes()
 	return a, nil
 }
@@ -99,6 +102,7 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	a.experimentRoutes(api)
 	a.logRoutes(api)
 	a.whyRoutes(api)
+	a.insightRoutes(api)
 	a.exportRoutes(api)
 	a.workerRoutes(api)
 	a.eventRoutes(api)

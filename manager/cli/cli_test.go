@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 					"exitcode": exitcode,
 					"started":  func(_ *testscript.TestScript, _ bool, args []string) { await(t, s, args[0]) },
 					"finish":   func(_ *testscript.TestScript, _ bool, args []string) { finish(t, s, args[0]) },
+					"explored": func(*testscript.TestScript, bool, []string) { explored(t, s) },
 					"hostile":  func(*testscript.TestScript, bool, []string) { hostile(t, s) },
 					"state":    func(ts *testscript.TestScript, _ bool, args []string) { state(t, s, ts.MkAbs(args[0])) },
 				},
@@ -152,6 +153,15 @@ func finish(t *testing.T, s *apitest.Stand, name string) {
 	if err := s.Store.FinishTask(ctx, created.ID, store.TaskCompleted, "", &best, speedup); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// explored stores tasks that are measured all over, with one objective and with
+// two, and one that has just begun.
+func explored(t *testing.T, s *apitest.Stand) {
+	t.Helper()
+	s.Explored(t, "one", 12)
+	s.Traded(t, "two", 12)
+	s.Explored(t, "few", 2)
 }
 
 // hostile stores a task whose every text tries to steer a terminal.

@@ -113,6 +113,16 @@ func (c *Client) Why(ctx context.Context, ref string, number int) (v1.Why, error
 	return get[v1.Why](ctx, c, path("tasks", ref, "experiments", strconv.Itoa(number), "why"), nil)
 }
 
+// Insight says which of a task's parameters matter and how its search went;
+// an empty objective means the first one.
+func (c *Client) Insight(ctx context.Context, ref, objective string) (v1.Insight, error) {
+	q := url.Values{}
+	if objective != "" {
+		q.Set("objective", objective)
+	}
+	return get[v1.Insight](ctx, c, path("tasks", ref, "insight"), q)
+}
+
 // Logs returns a page of what an experiment's programs wrote; attempt 0 means
 // all attempts.
 func (c *Client) Logs(ctx context.Context, ref string, number, attempt int, after string) (v1.Page[v1.LogChunk], error) {
