@@ -1,6 +1,15 @@
 # shellcheck shell=bash
 # Builds Fleetune's programs. Needs say.sh and install.sh, and $root.
 
+# The NVML bindings call all of NVML, what it deprecates too; the compiler says
+# so at length. -O2 -g is go's default, which setting the variable takes away.
+# Scripts call each other: twice would be other flags, and a build from scratch.
+case ${CGO_CFLAGS:=-O2 -g} in
+  *-Wno-deprecated-declarations*) ;;
+  *) CGO_CFLAGS+=" -Wno-deprecated-declarations" ;;
+esac
+export CGO_CFLAGS
+
 # bin_folder prints where programs are built to: ./bin, or the user's cache
 # when the checkout belongs to somebody else.
 bin_folder() {
