@@ -81,7 +81,7 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 		return answer, nil
 	}
 	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: planned, Bundle: data})
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
 	if err != nil {

@@ -73,6 +73,7 @@ func TestSubmitRefusesWhatNoSamplerCanSearch(t *testing.T) {
 		_, err := c.Submit(t.Context(), v1.Submission{File: "t.yaml", Source: replace(apitest.Source("alpha"), change)})
 		p := refusal(t, err, http.StatusUnprocessableEntity)
 		require.NotEmpty(t, p.Errors, name)
+		require.NotContains(t, p.Errors[0].Message, p.Errors[0].Field+":", "the field is named once")
 	}
 }
 

@@ -20,10 +20,12 @@ import (
 
 // Errors that callers act upon.
 var (
-	ErrNotFound   = errors.New("not found")
-	ErrTaskExists = errors.New("a task of this name exists")
-	ErrState      = errors.New("not possible in this state")
-	ErrNotLeader  = errors.New("the leader lease is held by another manager")
+	ErrNotFound = errors.New("not found")
+	// ErrNeverStarts refuses a dependency on a task that cannot complete any more.
+	ErrNeverStarts = errors.New("a task that depends on it would never start")
+	ErrTaskExists  = errors.New("a task of this name exists")
+	ErrState       = errors.New("not possible in this state")
+	ErrNotLeader   = errors.New("the leader lease is held by another manager")
 	// ErrUnreachable says that the database does not answer (yet).
 	ErrUnreachable = errors.New("the database cannot be reached")
 )

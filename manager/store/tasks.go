@@ -68,8 +68,8 @@ type NewTask struct {
 }
 
 // CreateTask stores a task. It starts waiting if it depends on tasks that are
-// not completed, running otherwise. ErrTaskExists and ErrNotFound (a
-// dependency) leave nothing behind.
+// not completed, running otherwise. ErrTaskExists, ErrNotFound (a dependency)
+// and ErrNeverStarts (a dependency failed or was cancelled) leave nothing behind.
 func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 	var created Task
 	id, err := uuid.NewV7()
@@ -108,13 +108,8 @@ func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 // are not completed yet.
 func depend(ctx context.Context, tx pgx.Tx, t *Task, names []string) error {
 	for _, name := range names {
-		tag, err := tx.Exec(ctx, `INSERT INTO task_dependencies (task_id, depends_on)
-			SELECT $1, id FROM tasks WHERE name = $2 AND id <> $1 ON CONFLICT DO NOTHING`, t.ID, name)
-		if err != nil {
-			return fmt.Errorf("storing a dependency: %w", err)
-		}
-		if tag.RowsAffected() == 0 {
-			return fmt.Errorf("depends_on: task %q: %w", name, ErrNotFound)
+		if err := dependOn(ctx, tx, t, name); err != nil {
+			return err
 		}
 	}
 	if len(names) == 0 {
@@ -128,6 +123,27 @@ func depend(ctx context.Context, tx pgx.Tx, t *Task, names []string) error {
 	}
 	if tag.RowsAffected() > 0 {
 		t.State, t.Cause = TaskWaiting, "waits for the tasks it depends on"
+	}
+	return nil
+}
+
+// dependOn records one dependency. Its row is locked, so that it ends either
+// before this, and is seen to have, or after, and settles the new task too.
+func dependOn(ctx context.Context, tx pgx.Tx, t *Task, name string) error {
+	var id uuid.UUID
+	var state TaskState
+	err := tx.QueryRow(ctx, `SELECT id, state FROM tasks WHERE name = $1 AND id <> $2 FOR SHARE`, name, t.ID).Scan(&id, &state)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("task %q: %w", name, ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("reading a dependency: %w", err)
+	case state == TaskFailed || state == TaskCancelled:
+		return fmt.Errorf("task %q is %s: %w", name, state, ErrNeverStarts)
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO task_dependencies (task_id, depends_on) VALUES ($1, $2)
+		ON CONFLICT DO NOTHING`, t.ID, id); err != nil {
+		return fmt.Errorf("storing a dependency: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -93,6 +94,33 @@ func TestFailureOfADependencyCancelsWhatWaits(t *testing.T) {
 	row, err := g.Task(t.Context(), "b")
 	require.NoError(t, err)
 	require.Equal(t, "a task it depends on has failed", row.Cause)
+}
+
+func TestNothingWaitsForWhatCannotComplete(t *testing.T) {
+	g := newGround(t)
+	for _, state := range []store.TaskState{store.TaskFailed, store.TaskCancelled} {
+		name := string(state)
+		g.finish(g.create(spec(name, 1)), state)
+		_, err := g.CreateTask(t.Context(), store.NewTask{Spec: spec("t", 1, name)})
+		require.ErrorIs(t, err, store.ErrNeverStarts)
+		require.ErrorContains(t, err, name)
+	}
+	_, err := g.Task(t.Context(), "t")
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
+
+// A task may end in the very moment when another is made to depend on it.
+func TestDependencyEndsBeforeOrAfterButNeverBetween(t *testing.T) {
+	g := newGround(t)
+	for i := range 40 {
+		first, second := fmt.Sprint("first", i), fmt.Sprint("second", i)
+		row := g.create(spec(first, 1))
+		ended := make(chan error, 1)
+		go func() { ended <- g.FinishTask(t.Context(), row.ID, store.TaskCompleted, "", nil, nil) }()
+		g.create(spec(second, 1, first))
+		require.NoError(t, <-ended)
+		require.Equal(t, store.TaskRunning, g.state(second))
+	}
 }
 
 func TestUnknownDependencyLeavesNothingBehind(t *testing.T) {
