@@ -25,7 +25,12 @@ type limit struct {
 	d    time.Duration
 }
 
-func (l *limit) Error() string { return fmt.Sprintf("the time-out of the %s (%v) passed", l.name, l.d) }
+func (l *limit) Error() string {
+	if l.name == "task" { // its budget is what others left of it
+		return fmt.Sprintf("the time-out of the task passed; %v of it had been left", l.d.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("the time-out of the %s (%v) passed", l.name, l.d)
+}
 
 func (l *limit) outcome() experiment.Outcome {
 	if l.name == "task" {

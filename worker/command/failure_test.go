@@ -52,7 +52,7 @@ func TestFailures(t *testing.T) {
 			s.file("run.sh", "sleep 100")
 			s.budget, s.total = 500*time.Millisecond, true
 		},
-			experiment.OutcomeTotal, "run", "time-out of the task"},
+			experiment.OutcomeTotal, "run", "time-out of the task passed; "},
 		"cool-down beyond the budget": {func(s *stand) {
 			s.ungated()
 			s.command.Cooldown, s.budget = task.Duration(time.Hour), 500*time.Millisecond
