@@ -17,7 +17,7 @@ import (
 func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 	d := v1.Task{
 		ID: t.ID, Name: t.Name, Status: string(t.State), Cause: t.Cause, Kind: t.Kind, Priority: t.Priority,
-		Objectives: []task.Objective{}, DependsOn: []string{},
+		Parameters: []string{}, Objectives: []task.Objective{}, DependsOn: []string{},
 		Experiments: v1.Counts{Total: c.Total, Planned: t.Planned, Queued: c.Queued, Running: c.Running, Success: c.Success,
 			Failed: c.Failed, Cancelled: c.Cancelled, Confirmations: c.Confirmations, Confirmed: c.Confirmed},
 		CreatedAt: t.CreatedAt.UTC(), StartedAt: utc(t.StartedAt), FinishedAt: utc(t.FinishedAt), DeadlineAt: utc(t.DeadlineAt),
@@ -26,6 +26,9 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 	if t.Spec != nil {
 		o := t.Spec.Optimization
 		d.Description, d.Strategy, d.MaxParallel, d.Resources = t.Spec.Description, o.Strategy, o.MaxParallel, t.Spec.Resources
+		for _, parameter := range t.Spec.Space.Parameters {
+			d.Parameters = append(d.Parameters, parameter.Name)
+		}
 		d.Objectives = append(d.Objectives, o.Objectives...)
 		d.DependsOn = append(d.DependsOn, t.Spec.DependsOn...)
 		d.Applicable = t.Spec.Command != nil && t.Spec.Command.Apply != nil

@@ -88,9 +88,7 @@ func (a *app) explain(command *cobra.Command, err error) int {
 	if errors.As(err, &p) {
 		text, next = p.Detail, p.Next
 		for _, f := range p.Errors {
-			if f.File != "" {
-				a.complain(f.String())
-			}
+			a.complain(f.String())
 		}
 	}
 	if errors.As(err, &coded) && coded.next != "" {

@@ -31,6 +31,7 @@ func (a *app) experimentsCommand() *cobra.Command {
 	flags.StringVar(&l.Outcome, "outcome", "", "only those that ended like this, such as out_of_memory")
 	flags.BoolVar(&confirmations, "confirmations", false, "list confirmations too")
 	flags.IntVar(&l.Limit, "limit", 0, "how many at most; 0 means all")
+	completeFlag(cmd, "status", "queued", "running", "success", "failed", "cancelled")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -73,7 +74,7 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 		if e.Error != nil {
 			trouble = e.Error.Phase + ": " + e.Error.Message
 		}
-		t.Add(mark(d, e), string(e.Status), e.Outcome, value, terminal.Point(e.Parameters, nil), e.Worker, took, trouble)
+		t.Add(mark(d, e), string(e.Status), e.Outcome, value, terminal.Point(e.Parameters, d.Parameters), e.Worker, took, trouble)
 	}
 	return t.Print(a.Out)
 }
@@ -136,7 +137,11 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 		if at.StartedAt != nil {
 			took = " after " + terminal.Duration(at.FinishedAt.Sub(*at.StartedAt))
 		}
-		f.add("attempt", "%d on %s (%s): %s%s%s", at.Attempt, at.Worker, strings.Join(at.Devices, " "), at.Outcome, took, accepted)
+		devices := ""
+		if len(at.Devices) > 0 {
+			devices = " (" + strings.Join(at.Devices, " ") + ")"
+		}
+		f.add("attempt", "%d on %s%s: %s%s%s", at.Attempt, at.Worker, devices, at.Outcome, took, accepted)
 	}
 	return f.err
 }
@@ -148,7 +153,7 @@ func (a *app) addError(f *fields, e *v1.Error) {
 	f.addStyled(terminal.Red, "error", "%s: %s", e.Phase, e.Message)
 	f.add("hint", "%s", e.Hint)
 	if e.ExitCode != nil {
-		f.add("exit code", "%d %s", *e.ExitCode, e.Signal)
+		f.add("exit code", "%s", strings.TrimSpace(fmt.Sprint(*e.ExitCode, " ", e.Signal)))
 	}
 	f.add("time-out", "%s", e.Timeout)
 	for line := range strings.Lines(e.LogTail) {

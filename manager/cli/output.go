@@ -150,6 +150,8 @@ func (a *app) exportCommand() *cobra.Command {
 	flags.StringVarP(&output, "output", "o", "", "file to write; standard output without it")
 	flags.StringVar(&l.Status, "status", "", "only these: queued, running, success, failed or cancelled")
 	flags.BoolVar(&confirmations, "confirmations", false, "confirmations too")
+	completeFlag(cmd, "format", string(export.CSV), string(export.JSON), string(export.JSONL), string(export.XLSX))
+	completeFlag(cmd, "status", "queued", "running", "success", "failed", "cancelled")
 	return cmd
 }
 

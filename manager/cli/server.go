@@ -104,6 +104,12 @@ func (a *app) completeTasks(many bool) func(*cobra.Command, []string, string) ([
 	}
 }
 
+// completeFlag lets a shell complete a flag's values.
+func completeFlag(cmd *cobra.Command, flag string, values ...string) {
+	// An error says that the command has no such flag; then none is completed.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func (a *app) completeWorkers(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

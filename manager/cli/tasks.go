@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +29,7 @@ func (a *app) tasksCommand() *cobra.Command {
 			return a.printTasks(list)
 		})}
 	cmd.Flags().StringVar(&status, "status", "", "only these: waiting, running, paused, completed, failed or cancelled")
+	completeFlag(cmd, "status", "waiting", "running", "paused", "completed", "failed", "cancelled")
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many at most; 0 means all")
 	a.jsonFlag(cmd)
 	return cmd
@@ -107,11 +106,16 @@ func times(s *v1.Speedup) string {
 	return fmt.Sprintf("%.2f×", s.Ratio)
 }
 
-// comparison writes a speed-up with what is known of its certainty.
-func comparison(s *v1.Speedup) string {
+// comparison writes a best's speed-up with what is known of its certainty.
+func comparison(d v1.Task, best v1.Best) string {
+	s := best.Speedup
 	switch {
 	case s == nil:
 		return ""
+	case d.Baseline != nil && d.Baseline.Number == best.Number:
+		return times(s) + ": the best is the baseline itself"
+	case (s.Low == nil || s.High == nil) && d.Final():
+		return times(s) + " the baseline's speed, not confirmed"
 	case s.Low == nil || s.High == nil:
 		return times(s) + " the baseline's speed, not confirmed yet"
 	case !s.Significant:
@@ -145,7 +149,7 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
-// fields prints name and value, line by line, aligned and cut to the screen.
+// fields prints name and value, line by line, aligned and wrapped to the screen.
 type fields struct {
 	app *app
 	err error
@@ -161,10 +165,18 @@ func (f *fields) addStyled(style terminal.Style, name, format string, args ...an
 		return
 	}
 	const label = 13
+	lines := []string{value}
 	if width := f.app.Out.Width; width > 0 {
-		value = terminal.Cut(value, max(width-label, 10))
+		lines = terminal.Wrap(value, max(width-label, 10))
 	}
-	_, f.err = fmt.Fprintf(f.app.Out, "%-*s%s\n", label, name, f.app.Out.Paint(style, value))
+	for i, line := range lines {
+		if i > 0 {
+			name = ""
+		}
+		if _, f.err = fmt.Fprintf(f.app.Out, "%-*s%s\n", label, name, f.app.Out.Paint(style, line)); f.err != nil {
+			return
+		}
+	}
 }
 
 func (a *app) printTask(d v1.Task) error {
@@ -193,11 +205,11 @@ func (a *app) printTask(d v1.Task) error {
 		if b.Score != nil {
 			value = metric(d) + " " + score(d, *b.Score, b.Metrics)
 		}
-		f.add("baseline", "#%d  %s  %s", b.Number, value, terminal.Point(b.Parameters, nil))
+		f.add("baseline", "#%d  %s  %s", b.Number, value, terminal.Point(b.Parameters, d.Parameters))
 	}
 	if b := d.Best; b != nil {
-		f.addStyled(terminal.Green, "best", "#%d  %s %s  %s", b.Number, metric(d), score(d, b.Score, b.Metrics), terminal.Point(b.Parameters, nil))
-		f.add("speed-up", "%s", comparison(b.Speedup))
+		f.addStyled(terminal.Green, "best", "#%d  %s %s  %s", b.Number, metric(d), score(d, b.Score, b.Metrics), terminal.Point(b.Parameters, d.Parameters))
+		f.add("speed-up", "%s", comparison(d, *b))
 	}
 	return f.err
 }
@@ -259,8 +271,8 @@ func (a *app) printBest(d v1.Task, best v1.Best) error {
 	f := &fields{app: a}
 	f.add("experiment", "#%d of %s (%s)", best.Number, d.Name, d.Status)
 	f.addStyled(terminal.Green, "score", "%s %s", metric(d), score(d, best.Score, best.Metrics))
-	f.add("speed-up", "%s", comparison(best.Speedup))
-	for _, name := range slices.Sorted(maps.Keys(best.Parameters)) {
+	f.add("speed-up", "%s", comparison(d, best))
+	for _, name := range terminal.Names(best.Parameters, d.Parameters) {
 		f.add("parameter", "%s = %s", name, terminal.Value(best.Parameters[name]))
 	}
 	if d.Status == "completed" && d.Applicable {

@@ -262,7 +262,7 @@ func (w *watcher) finish() error {
 	return w.app.printTask(w.task)
 }
 
-// barWidth is the width of the bar, in columns.
+// barWidth is the greatest width of the bar, in columns.
 const barWidth = 28
 
 // picture is the task in a few lines.
@@ -271,14 +271,14 @@ func (w *watcher) picture() []string {
 	c := d.Experiments
 	head := out.Paint(terminal.Bold, cut(d.Name, out.Width/3)) + "  " + out.Paint(terminal.StatusStyle(d.Status), d.Status)
 	lines := []string{head,
-		"  " + bar(c.Finished(), c.Planned) + fmt.Sprintf(" %d/%d", c.Finished(), c.Planned) + left(d, w.app.Now()),
+		"  " + progress(d, w.app.Now(), out.Width-2),
 		"  " + cut(counts(c), out.Width-2)}
 	if b := d.Best; b != nil {
 		text := fmt.Sprintf("best #%d  %s %s", b.Number, metric(d), score(d, b.Score, b.Metrics))
 		if b.Speedup != nil {
 			text += "  " + times(b.Speedup) + " the baseline's speed"
 		}
-		lines = append(lines, "  "+out.Paint(terminal.Green, cut(text, out.Width-2)), "  "+cut(terminal.Point(b.Parameters, nil), out.Width-2))
+		lines = append(lines, "  "+out.Paint(terminal.Green, cut(text, out.Width-2)), "  "+cut(terminal.Point(b.Parameters, d.Parameters), out.Width-2))
 	}
 	if !w.lost.IsZero() {
 		lines = append(lines, "  "+out.Paint(terminal.Yellow, cut("the manager does not answer; trying again", out.Width-2)))
@@ -288,13 +288,23 @@ func (w *watcher) picture() []string {
 
 func cut(s string, width int) string { return terminal.Cut(terminal.Clean(s), max(width, 10)) }
 
+// progress is the bar with what is done in numbers and when the rest will be.
+// The bar gives way where the screen is narrow: a line that the terminal breaks
+// could not be drawn over.
+func progress(d v1.Task, now time.Time, width int) string {
+	c := d.Experiments
+	text := fmt.Sprintf(" %d/%d", c.Finished(), c.Planned) + left(d, now)
+	return cut(bar(c.Finished(), c.Planned, min(barWidth, width-terminal.Width(text)))+text, width)
+}
+
 // bar draws how much is done.
-func bar(done, of int) string {
+func bar(done, of, width int) string {
+	width = max(width, 0)
 	full := 0
 	if of > 0 {
-		full = min(barWidth*done/of, barWidth)
+		full = min(width*done/of, width)
 	}
-	return strings.Repeat("█", full) + strings.Repeat("░", barWidth-full)
+	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
 }
 
 // left says when the task will probably end.
@@ -303,18 +313,19 @@ func left(d v1.Task, now time.Time) string {
 	if !ok {
 		return ""
 	}
-	return "  ends in about " + terminal.Duration(max(end.Sub(now), 0).Round(time.Second))
+	return "  ends in about " + terminal.Duration(max(end.Sub(now).Round(time.Second), time.Second))
 }
 
-// estimate extends the pace so far over what is planned, up to the deadline.
+// estimate extends the pace so far over what is planned and over the
+// confirmations that are asked for, up to the deadline.
 // It has nothing to say before two experiments have ended.
 func estimate(d v1.Task, now time.Time) (time.Time, bool) {
 	c := d.Experiments
 	if d.StartedAt == nil || d.Status != "running" || c.Finished() < 2 {
 		return time.Time{}, false
 	}
-	each := now.Sub(*d.StartedAt) / time.Duration(c.Finished())
-	end := now.Add(each * time.Duration(max(c.Planned-c.Finished(), 0)))
+	each := now.Sub(*d.StartedAt) / time.Duration(c.Finished()+c.Confirmed)
+	end := now.Add(each * time.Duration(max(c.Planned-c.Finished(), 0)+max(c.Confirmations-c.Confirmed, 0)))
 	if d.DeadlineAt != nil && d.DeadlineAt.Before(end) {
 		end = *d.DeadlineAt
 	}
@@ -330,7 +341,7 @@ func plainLine(d v1.Task) string {
 		if b.Speedup != nil {
 			text += " (" + times(b.Speedup) + ")"
 		}
-		text += " " + terminal.Point(b.Parameters, nil)
+		text += " " + terminal.Point(b.Parameters, d.Parameters)
 	}
 	return terminal.Clean(text)
 }

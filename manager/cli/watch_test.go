@@ -39,6 +39,17 @@ func TestPictureShowsWhatMatters(t *testing.T) {
 	require.Contains(t, strings.Join(w.picture(), "\n"), "the manager does not answer; trying again")
 }
 
+func TestPictureFitsTheScreen(t *testing.T) {
+	d := underway()
+	d.Experiments = v1.Counts{Total: 100000, Planned: 100000, Success: 99999, Running: 1, Confirmations: 3}
+	for width := 20; width <= 100; width++ {
+		w := &watcher{app: &app{Environment: Environment{Out: terminal.Screen{Width: width}, Now: func() time.Time { return noon }}}, task: d}
+		for _, line := range w.picture() {
+			require.LessOrEqual(t, terminal.Width(line), width, line)
+		}
+	}
+}
+
 func TestPicturesReplaceEachOther(t *testing.T) {
 	var out bytes.Buffer
 	w := &watcher{app: &app{Environment: Environment{Out: terminal.Screen{Writer: &out, Live: true}}}}
@@ -73,6 +84,11 @@ func TestEndIsEstimated(t *testing.T) {
 		require.False(t, ok, name)
 	}
 	d := underway()
+	d.Experiments = v1.Counts{Total: 20, Planned: 20, Success: 20, Confirmations: 4}
+	end, _ = estimate(d, noon)
+	require.Equal(t, noon.Add(2*time.Minute), end, "confirmations take time too")
+	require.Equal(t, "  ends in about 1.0 s", left(d, *d.StartedAt), "never none while it runs")
+	d = underway()
 	soon := noon.Add(time.Minute)
 	d.DeadlineAt = &soon
 	end, _ = estimate(d, noon)

@@ -18,6 +18,7 @@ type Task struct {
 	Description string            `json:"description"`
 	Kind        string            `json:"kind" doc:"the kind of its experiments"`
 	Strategy    string            `json:"strategy" doc:"the sampler that chooses the points"`
+	Parameters  []string          `json:"parameters" nullable:"false" doc:"names, in the task file's order"`
 	Objectives  []task.Objective  `json:"objectives" nullable:"false" doc:"in order of importance"`
 	Priority    task.Priority     `json:"priority" enum:"high,normal,low"`
 	MaxParallel int               `json:"max_parallel" doc:"bound on experiments in flight; 0 means what the fleet can hold"`

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -74,29 +75,25 @@ func Count(f float64) string {
 	return text
 }
 
-// Point writes a point as name=value words: first the names in order, then
-// any others sorted.
+// Point writes a point as name=value words, as Names orders them.
 func Point(p space.Point, order []string) string {
 	var words []string
-	seen := map[string]bool{}
-	add := func(name string) {
-		if v, ok := p[name]; ok && !seen[name] {
-			seen[name] = true
-			words = append(words, name+"="+Value(v))
-		}
-	}
-	for _, name := range order {
-		add(name)
-	}
-	var rest []string
-	for name := range p {
-		rest = append(rest, name)
-	}
-	slices.Sort(rest)
-	for _, name := range rest {
-		add(name)
+	for _, name := range Names(p, order) {
+		words = append(words, name+"="+Value(p[name]))
 	}
 	return Clean(strings.Join(words, " "))
+}
+
+// Names are the parameters of a point: first those in order, then any others
+// sorted.
+func Names(p space.Point, order []string) []string {
+	var names []string
+	for _, name := range slices.Concat(order, slices.Sorted(maps.Keys(p))) {
+		if _, ok := p[name]; ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Value writes a parameter's value.

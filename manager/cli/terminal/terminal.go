@@ -82,6 +82,35 @@ func Cut(s string, width int) string {
 	return runewidth.Truncate(s, max(width, 1), "…")
 }
 
+// Wrap breaks text between words into lines of a number of columns at most. A
+// word that is longer is broken too, so that nothing is lost.
+func Wrap(s string, width int) []string {
+	width = max(width, 2) // the widest characters take two columns
+	if Width(s) <= width {
+		return []string{s}
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(s) {
+		if line != "" && Width(line)+1+Width(word) <= width {
+			line += " " + word
+			continue
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+		for Width(word) > width {
+			head := runewidth.Truncate(word, width, "")
+			lines, word = append(lines, head), word[len(head):]
+		}
+		line = word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // A Style is how a piece of text looks.
 type Style string
 

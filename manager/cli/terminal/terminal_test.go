@@ -47,6 +47,19 @@ func TestTablesFitTheScreen(t *testing.T) {
 	})
 }
 
+func TestWrappedTextFitsAndLosesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(strings.Fields(terminal.Clean(rapid.String().Draw(t, "text"))), " ")
+		width := rapid.IntRange(2, 60).Draw(t, "width")
+		lines := terminal.Wrap(text, width)
+		for _, line := range lines {
+			require.LessOrEqual(t, terminal.Width(line), width)
+		}
+		require.Equal(t, strings.ReplaceAll(text, " ", ""), strings.ReplaceAll(strings.Join(lines, ""), " ", ""))
+	})
+	require.Equal(t, []string{"one two", "three"}, terminal.Wrap("one two three", 8))
+}
+
 func TestNumbersAreNotCutInTables(t *testing.T) {
 	table := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: "TEXT", Least: 4}}}
 	table.Add("12345", strings.Repeat("x", 50))
