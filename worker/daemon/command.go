@@ -73,6 +73,7 @@ The first interrupt drains: what runs may finish. The second hands it back.`,
 	flags.StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
 	cmd.MarkFlagsMutuallyExclusive("join", "nats")
 	cmd.MarkFlagsOneRequired("join", "nats")
+	cmd.AddCommand(clearCommand())
 	return cmd
 }
 

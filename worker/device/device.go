@@ -37,6 +37,8 @@ var (
 	ErrUnknown = errors.New("unknown device")
 	// ErrBusy says that a device is in use.
 	ErrBusy = errors.New("device is in use")
+	// ErrNotQuarantined says that there is no quarantine to end.
+	ErrNotQuarantined = errors.New("not quarantined")
 )
 
 // A Discoverer finds devices of one vendor. Discover returns every device that
