@@ -18,18 +18,18 @@ import (
 // unroll.
 func (s *Stand) Explored(t testing.TB, name string, n int) store.Task {
 	t.Helper()
-	return s.explore(t, name, Source(name), n)
+	return s.explore(t, Source(name), n)
 }
 
 // Traded is Explored with a second objective, memory, that doubles with each
 // tile and is better when it is less.
 func (s *Stand) Traded(t testing.TB, name string, n int) store.Task {
 	t.Helper()
-	return s.explore(t, name, strings.Replace(Source(name), "objective: minimize_time_ms",
+	return s.explore(t, strings.Replace(Source(name), "objective: minimize_time_ms",
 		"objectives: [minimize_time_ms, minimize_memory_mib]", 1), n)
 }
 
-func (s *Stand) explore(t testing.TB, name, source string, n int) store.Task {
+func (s *Stand) explore(t testing.TB, source string, n int) store.Task {
 	t.Helper()
 	ctx := context.Background()
 	spec, problems := task.Decode("task.yaml", []byte(source))
