@@ -59,6 +59,10 @@ func Effects(p sampler.Problem, history []sampler.Observation, objective int) ([
 	points := draw(set)
 	predicted := model.Predict(points)
 	back := backward(p, model, objective)
+	// All points of a space without constraints weigh every value alike, so
+	// nothing in the means is chance.
+	count := set.Count()
+	chance := !count.Exact || count.Valid != count.Total || len(points) != int(count.Valid)
 	var out []Effect
 	for i, parameter := range set.Space().Space().Parameters {
 		e := Effect{Parameter: parameter.Name}
@@ -69,7 +73,7 @@ func Effects(p sampler.Problem, history []sampler.Observation, objective int) ([
 				groups[g] = append(groups[g], predicted[k])
 			}
 		}
-		e.Importance = explained(groups)
+		e.Importance = explained(groups, chance)
 		measured := make([]int, len(cells))
 		for _, t := range past.Trials() {
 			if g := cellOf(cells, t.Vec[i]); g >= 0 {
@@ -160,9 +164,9 @@ func cellOf(cells []float64, coord float64) int {
 	return k - 1
 }
 
-// explained is the share of variance between groups, without what unequal
-// groups would show by chance (omega squared).
-func explained(groups [][]float64) float64 {
+// explained is the share of variance between groups (eta squared), without
+// what drawn or unequal groups would show by chance (omega squared).
+func explained(groups [][]float64, chance bool) float64 {
 	var all []float64
 	used := 0
 	for _, g := range groups {
@@ -182,8 +186,11 @@ func explained(groups [][]float64) float64 {
 			between += float64(len(g)) * d * d
 		}
 	}
-	if total <= 1e-18 || len(all) <= used {
+	if total <= 1e-18 || chance && len(all) <= used {
 		return 0
+	}
+	if !chance {
+		return min(between/total, 1)
 	}
 	within := (total - between) / float64(len(all)-used)
 	return min(max((between-float64(used-1)*within)/(total+within), 0), 1)

@@ -76,6 +76,39 @@ func TestEffectsFindWhatMatters(t *testing.T) {
 	}
 }
 
+// A small space is predicted whole, and even a weak parameter gets its share:
+// the indices of a product without interactions add up to one.
+func TestEffectsOfASmallSpaceAreWhole(t *testing.T) {
+	p := problem()
+	p.Space.Parameters = []space.Parameter{
+		{Name: "strong", Type: space.Choice, Values: []any{int64(1), int64(2), int64(3), int64(4)}},
+		{Name: "weak", Type: space.Choice, Values: []any{int64(0), int64(1), int64(2)}},
+	}
+	var history []sampler.Observation
+	for i := range 12 {
+		strong, weak := i/3+1, i%3
+		history = append(history, sampler.Observation{Number: i + 1, Outcome: experiment.OutcomeSuccess,
+			Point:  space.Point{"strong": int64(strong), "weak": int64(weak)},
+			Values: []float64{math.Pow(2, float64(strong)) * math.Pow(1.1, float64(weak))}})
+	}
+	effects, err := insight.Effects(p, history, 0)
+	require.NoError(t, err)
+	strong, weak := 15./12*math.Pow(math.Ln2, 2), 8./12*math.Pow(math.Log(1.1), 2)
+	require.InDelta(t, strong/(strong+weak), effects[0].Importance, 0.003)
+	require.InDelta(t, weak/(strong+weak), effects[1].Importance, 0.003)
+
+	p.Space.Parameters = p.Space.Parameters[:1]
+	effects, err = insight.Effects(p, history[:1:1], 0)
+	require.ErrorIs(t, err, gp.ErrTooFew)
+	require.Empty(t, effects)
+	for i := range history {
+		delete(history[i].Point, "weak")
+	}
+	effects, err = insight.Effects(p, history, 0)
+	require.NoError(t, err)
+	require.InDelta(t, 1, effects[0].Importance, 1e-9, "the only parameter explains everything")
+}
+
 func TestEffectsNeedValues(t *testing.T) {
 	p := problem()
 	if _, err := insight.Effects(p, measured(t, p, 2), 0); !errors.Is(err, gp.ErrTooFew) {
