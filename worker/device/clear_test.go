@@ -10,19 +10,19 @@ import (
 func TestClearQuarantineFromOutside(t *testing.T) {
 	dir, d := t.TempDir(), gpus(1)[0]
 	s := open(t, gpus(1), Config{LockFolder: dir})
-	clear := func() error { return ClearQuarantine(t.Context(), dir, d) }
-	if err := clear(); !errors.Is(err, ErrNotQuarantined) {
+	lift := func() error { return ClearQuarantine(t.Context(), dir, d) }
+	if err := lift(); !errors.Is(err, ErrNotQuarantined) {
 		t.Errorf("a free device: %v", err)
 	}
 	l := one(t, s, 1)
 	if err := l.Bind("run"); err != nil {
 		t.Fatal(err)
 	}
-	if err := clear(); !errors.Is(err, ErrBusy) {
+	if err := lift(); !errors.Is(err, ErrBusy) {
 		t.Errorf("a device in use: %v", err)
 	}
 	l.Quarantine("not proven dead")
-	if err := clear(); err != nil {
+	if err := lift(); err != nil {
 		t.Fatal(err)
 	}
 	s.Look(t.Context(), found(gpus(1)))
