@@ -26,7 +26,7 @@ import (
 // The reasons not to apply.
 var (
 	ErrNoTemplate      = errors.New("the task has no apply section")
-	ErrNotSucceeded    = errors.New("the task has not succeeded")
+	ErrNotSucceeded    = errors.New("the task has not completed")
 	ErrNoWinner        = errors.New("the task has no best configuration")
 	ErrNotConfirmed    = errors.New("the best configuration is not confirmed against the baseline")
 	ErrBelowThreshold  = errors.New("the speed-up is below the promote threshold")
@@ -123,7 +123,7 @@ func gates(r Request) error {
 	case !w.Confirmed:
 		return fmt.Errorf("%w: experiment %d", ErrNotConfirmed, w.Number)
 	case !(w.Speedup >= r.Command.Thresholds.Promote) && !r.Force: // false for NaN too
-		return fmt.Errorf("%w: %.3g, %.3g is asked for; --force applies it all the same",
+		return fmt.Errorf("%w: %.3g, %.3g is asked for",
 			ErrBelowThreshold, w.Speedup, r.Command.Thresholds.Promote)
 	}
 	return nil
