@@ -119,3 +119,18 @@ func TestNewNeedsStoreAndToken(t *testing.T) {
 	_, err = api.New(api.Config{Store: s.Store})
 	require.ErrorContains(t, err, "token")
 }
+
+func TestAnUnknownMediaTypeIsTheCallersToCorrect(t *testing.T) {
+	s := apitest.Start(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api/v1/tasks", strings.NewReader("{}"))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+apitest.Token)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	var p v1.Problem
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&p))
+	require.Equal(t, http.StatusUnsupportedMediaType, response.StatusCode)
+	require.Contains(t, p.Next, "application/json")
+}

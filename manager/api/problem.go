@@ -40,7 +40,9 @@ func nextOf(status int) string {
 		return "send the token as 'Authorization: Bearer …'; fleetune reads it from FLEETUNE_TOKEN"
 	case http.StatusNotFound:
 		return "see /openapi.json for what there is"
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+	case http.StatusUnsupportedMediaType:
+		return "send the body as Content-Type: application/json"
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusMethodNotAllowed, http.StatusNotAcceptable:
 		return "correct the request as /openapi.json describes it"
 	case http.StatusRequestEntityTooLarge:
 		return "send less: a task's files may add up to 8 MiB"

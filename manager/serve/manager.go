@@ -190,7 +190,7 @@ that its password need not stand in the process list.`,
 	flags.StringVar(&listen, "listen", "127.0.0.1:7420", "address to serve the API on")
 	flags.StringVar(&tokenFile, "token-file", "", "file with the token that guards the API")
 	flags.StringVar(&joinFile, "join-token-file", "", "file with the token that lets workers join")
-	flags.StringVar(&secretFile, "secret-file", "", "file with the secret of a server run by `fleetune nats`")
+	flags.StringVar(&secretFile, "secret-file", "", "file with the secret of a server run by fleetune nats")
 	flags.StringVar(&credsFile, "creds", "", "NATS credentials file, for a server of your own")
 	flags.DurationVar(&lease, "lease", 30*time.Second, "how long an attempt survives without a sign of life from its worker")
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")

@@ -21,6 +21,7 @@ import (
 type upFlags struct {
 	local.Options
 	name, level string
+	secrets     string
 	slots       int
 	noWorker    bool
 	lease       time.Duration
@@ -50,6 +51,7 @@ the second hands them back: they go on when Fleetune is up again.`,
 	flags.StringVar(&f.NATSURL, "nats", "", "use this NATS server instead of an embedded one")
 	flags.StringVar(&f.PostgresURL, "postgres", os.Getenv("FLEETUNE_POSTGRES"), "use this database instead of a private one")
 	flags.StringVar(&f.name, "name", daemon.Token(host), "name of the worker")
+	flags.StringVar(&f.secrets, "secrets", "", "folder with one file per secret that tasks may name, for the worker")
 	flags.IntVar(&f.slots, "slots", 0, "number of CPU slots where no GPU is (default: one per core but the first)")
 	flags.BoolVar(&f.noWorker, "no-worker", false, "run no worker on this machine")
 	flags.DurationVar(&f.lease, "lease", 30*time.Second, "how long an attempt survives without a sign of life from its worker")
@@ -93,8 +95,9 @@ func (f *upFlags) manager(ctx context.Context, e local.Environment, ready func()
 func (f *upFlags) worker(ctx context.Context, e local.Environment, ready func(), hurry <-chan struct{}) error {
 	c := daemon.Config{
 		Name: f.name, Pool: node.DefaultPool, Dir: e.Paths.Worker(), Version: f.version, Log: f.part("worker"),
-		Bus:   f.bus(e, f.name, natsd.WorkerPassword(e.BusSecret, f.name)),
-		Fault: os.Getenv("FLEETUNE_FAULT"),
+		Bus:     f.bus(e, f.name, natsd.WorkerPassword(e.BusSecret, f.name)),
+		Secrets: f.secrets,
+		Fault:   os.Getenv("FLEETUNE_FAULT"),
 	}
 	c.Devices.CPUSlots = f.slots
 	drain := make(chan struct{}, 2)
