@@ -117,6 +117,10 @@ func (d *Dispatcher) lead(ctx context.Context, number int64) error {
 	err = group.Wait()
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
+	// The last beats, of workers that left with us, say where they are.
+	if saveErr := t.saveWorkers(release); saveErr != nil {
+		d.Log.Debug().Err(saveErr).Msg("the next leader learns of the workers from their beats")
+	}
 	if releaseErr := d.Store.ReleaseLeader(release, d.id); releaseErr != nil {
 		d.Log.Debug().Err(releaseErr).Msg("the leader lease runs out by itself")
 	}

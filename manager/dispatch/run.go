@@ -67,8 +67,7 @@ type ended struct {
 // newRun reads a task as it stands.
 func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 	spec := row.Spec
-	need := spec.Resources
-	need.Kind = spec.Kind()
+	need := spec.Needs()
 	r := &run{
 		task: row, need: need,
 		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{},

@@ -88,15 +88,20 @@ func (t *term) reply(m *nats.Msg, v any) {
 // flushWorkers writes what beats have told, once a second and together.
 func (t *term) flushWorkers(ctx context.Context) error {
 	for pause(ctx, time.Second) {
-		workers := t.fleet.takeChanged()
-		if len(workers) > 0 {
-			if err := t.Store.SaveWorkers(ctx, workers); err != nil {
-				return err
-			}
+		if err := t.saveWorkers(ctx); err != nil {
+			return err
 		}
 		online, devices := t.fleet.size()
 		t.Metrics.workers.Set(float64(online))
 		t.Metrics.capacity.Set(float64(devices))
 	}
 	return ctx.Err()
+}
+
+func (t *term) saveWorkers(ctx context.Context) error {
+	workers := t.fleet.takeChanged()
+	if len(workers) == 0 {
+		return nil
+	}
+	return t.Store.SaveWorkers(ctx, workers)
 }

@@ -188,8 +188,7 @@ func (t *term) setHolds(ctx context.Context) {
 	}
 	needs := make([]node.Requirements, len(starving))
 	for i, spec := range starving {
-		needs[i] = spec.Resources
-		needs[i].Kind = spec.Kind()
+		needs[i] = spec.Needs()
 	}
 	t.fleet.setHolds(needs)
 }

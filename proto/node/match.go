@@ -28,6 +28,7 @@ const (
 	NeedDevices     Requirement = "devices"
 	NeedMemory      Requirement = "memory"
 	NeedLabels      Requirement = "labels"
+	NeedSecrets     Requirement = "secrets"
 	NeedHealth      Requirement = "health"
 )
 
@@ -56,6 +57,11 @@ func Match(need Requirements, have Advertisement) *Mismatch {
 	}
 	if m := matchLabels(need.Labels, have.Labels); m != nil {
 		return m
+	}
+	for _, secret := range need.Secrets {
+		if !slices.Contains(have.Secrets, secret) {
+			return mismatch(NeedSecrets, "has no secret %q (start it with --secrets FOLDER, one file a secret)", secret)
+		}
 	}
 	return matchHealth(need, have.Devices)
 }

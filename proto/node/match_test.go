@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,5 +169,21 @@ func genAdvertisement() *rapid.Generator[Advertisement] {
 func TestBytes(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 kB", 80e9: "80 GB", 85_520_809_984: "85.5 GB", 999_960: "1 MB", 9.2e18: "9.2 EB"} {
 		require.Equal(t, want, Bytes(n))
+	}
+}
+
+func TestSecretsAreMatchedByName(t *testing.T) {
+	have := Advertisement{Kinds: []string{"command"}, Devices: []Device{{ID: "cpu-1", Vendor: CPU, Model: "cpu", Health: Healthy}}, Secrets: []string{"hub"}}
+	need := Requirements{Devices: 1, Kind: "command", Secrets: []string{"hub"}}
+	if m := Match(need, have); m != nil {
+		t.Fatal(m)
+	}
+	need.Secrets = []string{"hub", "registry"}
+	m := Match(need, have)
+	if m == nil || m.Requirement != NeedSecrets || !strings.Contains(m.Reason, "registry") {
+		t.Fatal(m)
+	}
+	if QueueName(need) == QueueName(Requirements{Devices: 1, Kind: "command"}) {
+		t.Fatal("requirements that differ share a queue")
 	}
 }

@@ -15,8 +15,10 @@ type Advertisement struct {
 	Launchers []string          `json:"launchers,omitempty"`
 	Engines   map[string]string `json:"engines,omitempty"`
 	Models    []string          `json:"models,omitempty"`
-	Version   string            `json:"version"`
-	StartedAt time.Time         `json:"started_at"`
+	// Secrets are the names, never the values, of the secrets the worker has.
+	Secrets   []string  `json:"secrets,omitempty"`
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"started_at"`
 }
 
 // A Device is one GPU, or one CPU slot where no GPU is.
@@ -61,4 +63,6 @@ type Requirements struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Kind is the experiment kind the worker must be able to run.
 	Kind string `json:"kind,omitempty"`
+	// Secrets are the names of secrets the worker must have.
+	Secrets []string `json:"secrets,omitempty"`
 }

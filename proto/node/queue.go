@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,7 +17,7 @@ import (
 // only, so that it can be one token of a subject and part of a consumer's name.
 func QueueName(r Requirements) string {
 	r = r.withDefaults()
-	rest := remainder{Memory: r.Memory, Labels: r.Labels}
+	rest := remainder{Memory: r.Memory, Labels: r.Labels, Secrets: slices.Compact(slices.Sorted(slices.Values(r.Secrets)))}
 	parts := []string{poolToken(r.Pool, &rest), acceleratorToken(r.Accelerator, &rest), strconv.Itoa(r.Devices)}
 	if kind := kindToken(r.Kind, &rest); kind != "" {
 		parts = append(parts, kind)
@@ -34,10 +35,11 @@ type remainder struct {
 	Kind        string            `json:"kind,omitempty"`
 	Memory      int64             `json:"memory,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
+	Secrets     []string          `json:"secrets,omitempty"`
 }
 
 func (m remainder) empty() bool {
-	return m.Pool == "" && m.Accelerator == "" && m.Kind == "" && m.Memory == 0 && len(m.Labels) == 0
+	return m.Pool == "" && m.Accelerator == "" && m.Kind == "" && m.Memory == 0 && len(m.Labels) == 0 && len(m.Secrets) == 0
 }
 
 // hash starts with a letter that keeps it apart from a device count and is

@@ -5,6 +5,8 @@ package task
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/node"
@@ -30,6 +32,17 @@ func (t *Task) Kind() string {
 		return KindCommand
 	}
 	return KindNoop
+}
+
+// Needs is all that the task's experiments ask of a place: its resources, a
+// worker of their kind, and the secrets that its programs name.
+func (t *Task) Needs() node.Requirements {
+	need := t.Resources
+	need.Kind = t.Kind()
+	if t.Command != nil {
+		need.Secrets = slices.Compact(slices.Sorted(maps.Values(t.Command.Env.Secrets)))
+	}
+	return need
 }
 
 // The kinds of experiment. Noop experiments measure Fleetune itself.

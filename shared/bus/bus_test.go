@@ -110,6 +110,7 @@ func TestOfferWaitsOncePerExperiment(t *testing.T) {
 	require.Equal(t, bus.OfferWaits, api.ErrorCode)
 
 	f := fetcher(t, w)
+	noticed(t, m, "q_normal", 1)
 	msgs, err := f.Fetch(t.Context(), "q_normal", 10, 0)
 	require.NoError(t, err)
 	require.Len(t, msgs, 1)

@@ -31,6 +31,19 @@ func offer(t testing.TB, m *bus.Bus, queue string, count int) {
 	}
 }
 
+// noticed waits until the consumer has noticed that offers wait: it learns of
+// them a moment after they are stored.
+func noticed(t *testing.T, m *bus.Bus, name string, count uint64) {
+	t.Helper()
+	consumer, err := m.JetStream().Consumer(t.Context(), wire.StreamWork, name)
+	require.NoError(t, err)
+	for pending := uint64(0); pending < count; {
+		info, err := consumer.Info(t.Context())
+		require.NoError(t, err)
+		pending = info.NumPending
+	}
+}
+
 // awaitPull waits until a pull waits at the consumer.
 func awaitPull(t *testing.T, m *bus.Bus, name string) {
 	t.Helper()
@@ -53,6 +66,7 @@ func TestFetch(t *testing.T) {
 	require.Empty(t, msgs, "an empty queue is no error")
 
 	offer(t, m, "q", 3)
+	noticed(t, m, "q_normal", 3)
 	msgs, err = f.Fetch(t.Context(), "q_normal", 2, 0)
 	require.NoError(t, err)
 	require.Len(t, msgs, 2)
@@ -224,6 +238,7 @@ func TestFetchAcrossARestart(t *testing.T) {
 	require.NoError(t, bus.Ensure(t.Context(), m.JetStream(), bus.Limits{}))
 	require.NoError(t, bus.EnsureQueue(t.Context(), m.JetStream(), "q", "normal", bus.AckWait))
 	offer(t, m, "q", 1)
+	noticed(t, m, "q_normal", 1)
 	msgs, err = f.Fetch(t.Context(), "q_normal", 1, 0)
 	require.NoError(t, err)
 	require.Len(t, msgs, 1, "mended")

@@ -142,7 +142,7 @@ func (c Config) advertisement() node.Advertisement {
 	}
 	return node.Advertisement{
 		Worker: c.Name, Host: host, Pool: c.Pool, Labels: c.labels(), Kinds: []string{task.KindCommand, task.KindNoop},
-		Launchers: []string{"local"}, Version: c.Version, StartedAt: time.Now(),
+		Launchers: []string{"local"}, Secrets: c.secretNames(), Version: c.Version, StartedAt: time.Now(),
 	}
 }
 
@@ -153,6 +153,24 @@ func (c Config) labels() map[string]string {
 		labels[name] = value
 	}
 	return labels
+}
+
+// secretNames lists the secrets that tasks may name.
+func (c Config) secretNames() []string {
+	if c.Secrets == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(c.Secrets)
+	if err != nil {
+		c.Log.Error().Err(err).Msg("the secrets cannot be read; tasks that name one go elsewhere")
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // secret reads a secret by its name from the folder of secrets.

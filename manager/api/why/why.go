@@ -79,13 +79,11 @@ func Explain(c Case) v1.Why {
 
 // Need is what a task's experiments ask of a place.
 func Need(t store.Task) node.Requirements {
-	var need node.Requirements
-	if t.Spec != nil {
-		need = t.Spec.Resources
+	if t.Spec == nil {
+		return node.Requirements{Kind: t.Kind}
 	}
-	if need.Kind == "" {
-		need.Kind = t.Kind
-	}
+	need := t.Spec.Needs()
+	need.Kind = t.Kind
 	return need
 }
 

@@ -196,6 +196,9 @@ func (t *Table) infer() error {
 		// A parameter that some rows lack exists under an unknown condition.
 		names[name] = append(names[name], "absent")
 		for i := range t.Rows {
+			if t.Rows[i].Point == nil {
+				t.Rows[i].Point = space.Point{}
+			}
 			if _, ok := t.Rows[i].Point[name]; !ok {
 				t.Rows[i].Point[name] = "absent"
 			}
