@@ -17,6 +17,7 @@ import (
 	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/bundle"
+	"github.com/fleetune/fleetune/proto/render"
 	"github.com/fleetune/fleetune/proto/task"
 )
 
@@ -76,6 +77,9 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 	data, err := attach(spec, s.Bundle)
 	if err != nil {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "command.files", Severity: "error", Message: err.Error()}}, answer.Warnings)
+	}
+	if err := rehearse(spec, data); err != nil {
+		return answer, refused(name, []v1.Finding{{File: name, Field: "command", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
 	if s.DryRun {
 		return answer, nil
@@ -184,6 +188,30 @@ func attach(t *task.Task, data []byte) ([]byte, error) {
 		t.Command.Apply.Digest = bundle.Digest(contents[template])
 	}
 	return data, nil
+}
+
+// rehearse renders the task's first point as a worker will: a placeholder that
+// is unknown or a parameter that is used nowhere would fail every experiment.
+func rehearse(t *task.Task, data []byte) error {
+	if t.Command == nil {
+		return nil
+	}
+	var sources map[string][]byte
+	if len(data) > 0 {
+		var err error
+		if sources, err = bundle.Unpack(bytes.NewReader(data), ""); err != nil {
+			return err
+		}
+	}
+	points, err := search.First(t.Space)
+	if err != nil {
+		return err
+	}
+	for p := range points {
+		_, err := render.Command(t.Command, p, sources)
+		return err
+	}
+	return nil
 }
 
 func slashed(name string) string { return filepath.ToSlash(filepath.Clean(name)) }

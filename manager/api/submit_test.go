@@ -8,6 +8,7 @@ import (
 
 	"github.com/fleetune/fleetune/manager/api/apitest"
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/bundle"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/stretchr/testify/require"
@@ -115,4 +116,16 @@ func TestSubmitDryRunStoresNothing(t *testing.T) {
 	require.Nil(t, answer.Task)
 	_, err = c.Task(t.Context(), "alpha")
 	refusal(t, err, http.StatusNotFound)
+}
+
+// Every experiment of such a task would end as render_error.
+func TestTaskThatCannotBeRenderedIsRefused(t *testing.T) {
+	s := apitest.Start(t)
+	source := "task_name: unused\nparameters: {n: [1, 2]}\ncommand: {run: [\"true\"], measure: wall_time}\n"
+	_, err := dial(t, s, apitest.Token).Submit(t.Context(), v1.Submission{File: "task.yaml", Source: source})
+	p := refusal(t, err, http.StatusUnprocessableEntity)
+	require.Len(t, p.Errors, 1)
+	require.Contains(t, p.Errors[0].Message, "n")
+	_, err = s.Store.Task(t.Context(), "unused")
+	require.ErrorIs(t, err, store.ErrNotFound)
 }

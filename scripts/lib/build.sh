@@ -23,13 +23,14 @@ bin_folder() {
 
 # build FOLDER MODULE/PACKAGE...: builds each program into FOLDER.
 build() {
-  local folder=$1 program stamp=()
+  local folder=$1 program stamp=() version
   shift
   need_go
   # In a checkout that git does not trust there is no revision to stamp.
   git -C "$root" status --porcelain >/dev/null 2>&1 || stamp=(-buildvcs=false)
+  version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null || printf dev)
   for program in "$@"; do
     say "building ${program##*/} into $folder"
-    (cd "$root/${program%%/*}" && go build "${stamp[@]}" -o "$folder/${program##*/}" "./${program#*/}") >&2
+    (cd "$root/${program%%/*}" && go build "${stamp[@]}" -ldflags "-X main.version=$version" -o "$folder/${program##*/}" "./${program#*/}") >&2
   done
 }
