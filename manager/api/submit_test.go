@@ -124,8 +124,7 @@ func TestTaskThatCannotBeRenderedIsRefused(t *testing.T) {
 	source := "task_name: unused\nparameters: {n: [1, 2]}\ncommand: {run: [\"true\"], measure: wall_time}\n"
 	_, err := dial(t, s, apitest.Token).Submit(t.Context(), v1.Submission{File: "task.yaml", Source: source})
 	p := refusal(t, err, http.StatusUnprocessableEntity)
-	require.Len(t, p.Errors, 1)
-	require.Contains(t, p.Errors[0].Message, "n")
+	require.Contains(t, p.Errors[0].Message, "uses {{n}}")
 	_, err = s.Store.Task(t.Context(), "unused")
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
