@@ -332,6 +332,7 @@ func TestInvariant12_NoSecretInRows(t *testing.T) {
 	const secret = "correct-horse-battery"
 	s := newStand(t, 30*time.Second)
 	s.worker("w1", 1, func(c *setup) {
+		c.Node.Secrets = []string{"key-of-the-vault"}
 		c.Kinds[task.KindCommand] = agent.Command{Runner: command.New(process.New(process.Config{}), command.Options{
 			Secret: func(string) (string, error) { return secret, nil },
 		})}
