@@ -85,15 +85,6 @@ func (s *Store) Claim(ctx context.Context, claims []Claim) (map[uuid.UUID]Grante
 	return granted, nil
 }
 
-// BindDevices notes the devices of staged attempts once they have them.
-func (s *Store) BindDevices(ctx context.Context, experiment uuid.UUID, epoch int64, devices []string) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE experiments SET devices = $3 WHERE id = $1 AND epoch = $2 AND state = 'running'`,
-		experiment, epoch, devices); err != nil {
-		return fmt.Errorf("noting devices: %w", err)
-	}
-	return nil
-}
-
 // A Lost attempt is one whose lease ran out.
 type Lost struct {
 	Experiment uuid.UUID

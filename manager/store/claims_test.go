@@ -123,14 +123,3 @@ func TestConcurrentClaimersHaveOneWinner(t *testing.T) {
 		require.Equal(t, int64(1), g.get(id).Epoch)
 	}
 }
-
-func TestDevicesAreBoundUnderTheEpoch(t *testing.T) {
-	g := newGround(t)
-	id := g.queue(g.create(spec("t", 1)), 1)[0]
-	first := g.claim(id)
-	g.lose(first)
-	second := g.claim(id)
-	require.NoError(t, g.BindDevices(t.Context(), id, second.Epoch, []string{"gpu-7"}))
-	require.NoError(t, g.BindDevices(t.Context(), id, first.Epoch, []string{"gpu-8"}))
-	require.Equal(t, []string{"gpu-7"}, g.get(id).Devices)
-}
