@@ -26,6 +26,7 @@ const (
 	OutcomeNoMetric    Outcome = "no_metric"     // ran, but no valid result file
 	OutcomeFailed      Outcome = "failed"        // build, check or run exited non-zero
 	OutcomeOutOfMemory Outcome = "out_of_memory" // killed or failed for memory
+	OutcomeInfeasible  Outcome = "infeasible"    // cannot fit the devices, or breaks a hard limit; metrics are kept
 	OutcomeTimeout     Outcome = "combo_timeout" // the experiment's own time-out
 	OutcomeTotal       Outcome = "total_timeout" // the task's time-out, while running
 	OutcomeNotStarted  Outcome = "not_started"   // the task's time-out, before it ran
@@ -68,6 +69,8 @@ type Measurement struct {
 	// the candidate in the same attempt; confirmations only.
 	Reference map[string]Metric `json:"reference,omitempty"`
 	Checks    []Check           `json:"checks,omitempty"`
+	// Serving holds what a serving experiment measured, cell by cell.
+	Serving *Serving `json:"serving,omitempty"`
 }
 
 // A Metric is one measured quantity.
@@ -89,8 +92,11 @@ type Check struct {
 
 // A Failure keeps the evidence of an attempt that did not succeed.
 type Failure struct {
-	// Phase is render, build, inputs, reference, check, run, result or lease.
-	Phase   string `json:"phase"`
+	// Phase is render, build, inputs, reference, check, run, result or lease;
+	// of a serving experiment plan, download, load, benchmark or stop.
+	Phase string `json:"phase"`
+	// Cause names what an engine died of, such as bad_flag or oom_at_load.
+	Cause   string `json:"cause,omitempty"`
 	Message string `json:"message"`
 	// Hint says what to do next.
 	Hint     string `json:"hint,omitempty"`

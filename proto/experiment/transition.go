@@ -22,7 +22,7 @@ func States() []State { return []State{Queued, Running, Success, Failed, Cancell
 // Outcomes lists every outcome.
 func Outcomes() []Outcome {
 	return []Outcome{
-		OutcomeSuccess, OutcomeIncorrect, OutcomeNoMetric, OutcomeFailed, OutcomeOutOfMemory, OutcomeTimeout,
+		OutcomeSuccess, OutcomeIncorrect, OutcomeNoMetric, OutcomeFailed, OutcomeOutOfMemory, OutcomeInfeasible, OutcomeTimeout,
 		OutcomeTotal, OutcomeNotStarted, OutcomeRenderError, OutcomeInfraError, OutcomeLost, OutcomeCancelled,
 	}
 }

@@ -20,6 +20,7 @@ type Task struct {
 	Space        space.Space       `json:"space"`
 	Optimization Optimization      `json:"optimization"`
 	Command      *Command          `json:"command,omitempty"`
+	Serving      *Serving          `json:"serving,omitempty"`
 	Resources    node.Requirements `json:"resources"`
 	Priority     Priority          `json:"priority"`
 	// DependsOn names tasks that must complete before this one starts.
@@ -28,10 +29,14 @@ type Task struct {
 
 // Kind names the worker's runner for this task's experiments.
 func (t *Task) Kind() string {
-	if t.Command != nil {
+	switch {
+	case t.Command != nil:
 		return KindCommand
+	case t.Serving != nil:
+		return KindServing
+	default:
+		return KindNoop
 	}
-	return KindNoop
 }
 
 // Needs is all that the task's experiments ask of a place: its resources, a
