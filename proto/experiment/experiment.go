@@ -19,7 +19,7 @@ const (
 // Outcome says how an experiment ended. Every configuration gets exactly one.
 type Outcome string
 
-// The outcomes. Only OutcomeSuccess carries metrics that samplers may use.
+// The outcomes. Only OutcomeSuccess carries a whole measurement.
 const (
 	OutcomeSuccess     Outcome = "success"
 	OutcomeIncorrect   Outcome = "incorrect"     // the correctness gate failed
@@ -34,6 +34,10 @@ const (
 	OutcomeInfraError  Outcome = "infra_error"   // the worker's fault; retried once
 	OutcomeLost        Outcome = "lost"          // its worker was lost too often
 	OutcomeCancelled   Outcome = "cancelled"
+	// OutcomeStoppedEarly carries the samples so far, which said that the
+	// experiment is surely worse than the incumbent. Samplers may learn from
+	// them; the experiment itself counts as cancelled.
+	OutcomeStoppedEarly Outcome = "stopped_early"
 )
 
 // State returns the final state that the outcome leads to.
@@ -41,7 +45,7 @@ func (o Outcome) State() State {
 	switch o {
 	case OutcomeSuccess:
 		return Success
-	case OutcomeCancelled, OutcomeNotStarted:
+	case OutcomeCancelled, OutcomeNotStarted, OutcomeStoppedEarly:
 		return Cancelled
 	default:
 		return Failed

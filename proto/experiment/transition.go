@@ -23,7 +23,7 @@ func States() []State { return []State{Queued, Running, Success, Failed, Cancell
 func Outcomes() []Outcome {
 	return []Outcome{
 		OutcomeSuccess, OutcomeIncorrect, OutcomeNoMetric, OutcomeFailed, OutcomeOutOfMemory, OutcomeInfeasible, OutcomeTimeout,
-		OutcomeTotal, OutcomeNotStarted, OutcomeRenderError, OutcomeInfraError, OutcomeLost, OutcomeCancelled,
+		OutcomeTotal, OutcomeNotStarted, OutcomeRenderError, OutcomeInfraError, OutcomeLost, OutcomeStoppedEarly, OutcomeCancelled,
 	}
 }
 

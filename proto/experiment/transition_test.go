@@ -42,12 +42,14 @@ func TestNext(t *testing.T) {
 		{OutcomeNoMetric, []State{illegal, Failed, final, final, final}},
 		{OutcomeFailed, []State{illegal, Failed, final, final, final}},
 		{OutcomeOutOfMemory, []State{illegal, Failed, final, final, final}},
+		{OutcomeInfeasible, []State{illegal, Failed, final, final, final}},
 		{OutcomeTimeout, []State{illegal, Failed, final, final, final}},
 		{OutcomeTotal, []State{illegal, Failed, final, final, final}},
 		{OutcomeNotStarted, []State{Cancelled, Cancelled, final, final, final}},
 		{OutcomeRenderError, []State{illegal, Failed, final, final, final}},
 		{OutcomeInfraError, []State{illegal, Failed, final, final, final}},
 		{OutcomeLost, []State{illegal, Failed, final, final, final}},
+		{OutcomeStoppedEarly, []State{illegal, Cancelled, final, final, final}},
 		{OutcomeCancelled, []State{Cancelled, Cancelled, final, final, final}},
 	} {
 		for i, from := range states {

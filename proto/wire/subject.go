@@ -22,6 +22,8 @@ const (
 	BeatSubjects   = prefix + "beat.*"
 	FetchSubjects  = prefix + "fetch.*"
 	HintSubjects   = prefix + "hint.>"
+	// ProgressSubjects carry what running attempts have measured so far.
+	ProgressSubjects = prefix + "progress.*"
 )
 
 // WorkSubject is where an experiment's offer is published. One message may
@@ -49,6 +51,9 @@ func BeatSubject(worker string) string { return prefix + "beat." + worker }
 
 // FetchSubject is where a worker asks for bundles.
 func FetchSubject(worker string) string { return prefix + "fetch." + worker }
+
+// ProgressSubject is where a worker tells what its attempts measure.
+func ProgressSubject(worker string) string { return prefix + "progress." + worker }
 
 // ControlSubject is where a worker listens.
 func ControlSubject(worker string) string { return prefix + "control." + worker }

@@ -42,7 +42,38 @@ type Offer struct {
 	// its devices.
 	Staged       bool              `json:"staged,omitempty"`
 	Requirements node.Requirements `json:"requirements"`
+	// Fidelity is the level to measure at; nil where the task names none. In
+	// the parameters of a command experiment it stands under its name as well.
+	Fidelity *Fidelity `json:"fidelity,omitempty"`
+	// Race asks the worker to tell the samples of the metrics while it takes
+	// them, since the manager may end the attempt by what they say.
+	Race bool `json:"race,omitempty"`
 }
+
+// Fidelity is how much of a full measurement an experiment is.
+type Fidelity struct {
+	Name  string  `json:"name"`
+	Level float64 `json:"level"`
+	// Full is the level of a full measurement.
+	Full float64 `json:"full"`
+}
+
+// A Progress tells what an attempt has measured so far. Each one holds all of
+// that, so loss, repeats and reordering cost time only: the next one says more.
+// It carries no result; that is the report's part.
+type Progress struct {
+	Version    int       `json:"v"`
+	Worker     string    `json:"worker"`
+	Experiment uuid.UUID `json:"experiment"`
+	Task       uuid.UUID `json:"task"`
+	Epoch      int64     `json:"epoch"`
+	// Samples by metric in the order they were taken, the first MaxSamples.
+	Samples map[string][]float64 `json:"samples"`
+}
+
+// MaxSamples bounds the samples of a metric in a Progress. Whoever is not
+// surely worse by then is not going to be.
+const MaxSamples = 256
 
 // A Claim asks the manager for experiments whose offers the worker holds, and
 // for whose devices it holds leases (staged ones excepted).
@@ -181,6 +212,9 @@ type Attempted struct {
 type Control struct {
 	Confirm *Confirm    `json:"confirm,omitempty"`
 	Cancel  []uuid.UUID `json:"cancel,omitempty"`
+	// Enough lists attempts whose samples say that they are surely worse than
+	// the incumbent: stop them and report what they measured.
+	Enough []Attempted `json:"enough,omitempty"`
 	// Beat asks for a beat now: queues have changed, or a drain is asked for.
 	Beat bool `json:"beat,omitempty"`
 }

@@ -32,7 +32,7 @@ func messages() map[string]any {
 		"Offer": &Offer{}, "Claim": &Claim{}, "ClaimItem": &ClaimItem{}, "ClaimReply": &ClaimReply{}, "Grant": &Grant{},
 		"Beat": &Beat{}, "Held": &Held{}, "BeatReply": &BeatReply{}, "Queue": &Queue{}, "Report": &Report{},
 		"Confirm": &Confirm{}, "Attempted": &Attempted{}, "Control": &Control{}, "Hint": &Hint{}, "Fetch": &Fetch{},
-		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{},
+		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{}, "Fidelity": &Fidelity{}, "Progress": &Progress{},
 	}
 }
 
@@ -191,6 +191,7 @@ func TestSubjects(t *testing.T) {
 		ClaimSubject("w-1"):                      {ClaimSubjects},
 		BeatSubject("w-1"):                       {BeatSubjects},
 		FetchSubject("w-1"):                      {FetchSubjects},
+		ProgressSubject("w-1"):                   {ProgressSubjects},
 		HintSubject("default_any_1"):             {HintSubjects},
 		LogSubject("w-1", id):                    {LogSubjects, ExperimentLogs(id)},
 	} {
