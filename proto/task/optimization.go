@@ -33,6 +33,9 @@ func (d *decoder) optimization(t *Task) {
 	if d.clean("optimization.objective", "optimization.objectives") {
 		d.objectives(t, f)
 	}
+	d.halt(t)
+	d.race(t)
+	d.fidelity(t)
 }
 
 func wallTime(t *Task) bool { return t.Command != nil && t.Command.Measure == MeasureWallTime }

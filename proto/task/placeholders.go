@@ -30,6 +30,11 @@ func (d *decoder) placeholders(t *Task) {
 	for _, p := range t.Space.Parameters {
 		u.when[p.Name] = p.When
 	}
+	fidelity := ""
+	if f := d.form.Optimization.Fidelity; f != nil && f.Name != "" {
+		fidelity = f.Name
+		u.names, u.when[fidelity] = append(u.names, fidelity), ""
+	}
 	for _, s := range []struct {
 		name string
 		step *Step
@@ -56,7 +61,10 @@ func (d *decoder) placeholders(t *Task) {
 		return
 	}
 	for _, name := range u.names {
-		if !u.used[name] {
+		if !u.used[name] && name == fidelity {
+			d.Fail("optimization.fidelity.name", fmt.Sprintf("has no effect: no argument, variable or rendered file uses {{%s}}", name),
+				"an argument such as {{"+name+"}}, so that an experiment can be made cheaper")
+		} else if !u.used[name] {
 			d.warn("parameters."+name, fmt.Sprintf("has no effect: no argument, variable or rendered file uses {{%s}}", name), "")
 		}
 	}

@@ -90,7 +90,19 @@ type Optimization struct {
 	Repeats int `json:"repeats"`
 	// Options are the sampler's own settings, checked by the sampler.
 	Options map[string]json.RawMessage `json:"options,omitempty"`
+	// Stop ends the search before MaxIterations.
+	Stop *Stop `json:"stop,omitempty"`
+	// DeviceHourCost is the price of a device for an hour, where the worker has
+	// no label LabelDeviceHourCost of its own.
+	DeviceHourCost float64 `json:"cost_per_device_hour,omitempty"`
+	// Racing ends experiments early; nil lets each have all its samples.
+	Racing *Racing `json:"racing,omitempty"`
+	// Fidelity that experiments may be measured with less of; nil means none.
+	Fidelity *Fidelity `json:"fidelity,omitempty"`
 }
+
+// LabelDeviceHourCost is the label by which a worker names its own price.
+const LabelDeviceHourCost = "cost_per_device_hour"
 
 // An Objective is one metric to optimise.
 type Objective struct {

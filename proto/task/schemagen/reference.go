@@ -34,6 +34,10 @@ func fillReference(page []byte, c comments) ([]byte, error) {
 		{"A condition in a list", form.Condition{}},
 		{"`optimization`", form.Optimization{}},
 		{"An objective as a mapping", form.ObjectiveForm{}},
+		{"`optimization.stop`", form.Stop{}},
+		{"`optimization.stop.plateau`", form.Plateau{}},
+		{"`optimization.racing` as a mapping", form.RacingForm{}},
+		{"`optimization.fidelity`", form.Fidelity{}},
 		{"`resources`", form.Resources{}},
 		{"`command`", form.Command{}},
 		{"A file as a mapping", form.FileForm{}},
@@ -107,6 +111,8 @@ func named(t reflect.Type) string {
 		return "list of arguments, or mapping"
 	case reflect.TypeFor[form.Objective]():
 		return "text or mapping"
+	case reflect.TypeFor[form.Racing]():
+		return "`true`, `false` or mapping"
 	case reflect.TypeFor[form.Word](), reflect.TypeFor[form.VariableName]():
 		return "text"
 	case reflect.TypeFor[form.Value]():

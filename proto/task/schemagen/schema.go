@@ -82,6 +82,8 @@ func mapped(t reflect.Type, c comments) *jsonschema.Schema {
 		return anyOf(argv, long(form.StepForm{}))
 	case reflect.TypeFor[form.Objective]():
 		return anyOf(pattern(`^(minimize|maximize)[_ ]\S+$`), long(form.ObjectiveForm{}))
+	case reflect.TypeFor[form.Racing]():
+		return anyOf(&jsonschema.Schema{Type: "boolean"}, long(form.RacingForm{}))
 	case reflect.TypeFor[form.Word](), reflect.TypeFor[form.Value]():
 		return scalar()
 	case reflect.TypeFor[form.Point]():

@@ -60,6 +60,16 @@ type Optimization struct {
 	Repeats int64 `json:"repeats,omitempty" jsonschema:"minimum=1,maximum=100000"`
 	// Settings of the sampler.
 	Options Options `json:"options,omitempty"`
+	// When to stop before max_iterations.
+	Stop *Stop `json:"stop,omitempty"`
+	// What an hour of one device costs, in any currency; a worker's label of
+	// this name goes before.
+	CostPerDeviceHour float64 `json:"cost_per_device_hour,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+	// Ends an experiment early once it is surely worse than the incumbent:
+	// true, or a mapping.
+	Racing *Racing `json:"racing,omitempty"`
+	// What an experiment can be measured with less of; for asha and hyperband.
+	Fidelity *Fidelity `json:"fidelity,omitempty"`
 }
 
 // An ObjectiveForm names a metric and which end of it is better.
