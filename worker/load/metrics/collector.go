@@ -14,6 +14,8 @@ type Options struct {
 	SLOs []SLO
 	// Slice is the length of a time slice in nanoseconds; 0 makes none.
 	Slice int64
+	// Zero is the instant at which the first slice begins, in ns.
+	Zero int64
 }
 
 // A Collector sums records up. It is safe for concurrent use.
@@ -39,6 +41,22 @@ type ErrorCount struct {
 	// Message is the first one of its kind.
 	Message string `json:"message"`
 	Count   int    `json:"count"`
+}
+
+// Begin sets the instant at which the first slice begins, in ns, before any
+// record is added.
+func (c *Collector) Begin(zero int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opt.Zero = zero
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
 }
 
 // NewCollector returns an empty collector.
@@ -70,7 +88,7 @@ func (c *Collector) Add(r *Record) {
 	defer c.mu.Unlock()
 	c.whole.add(r, c.opt.SLOs)
 	if c.opt.Slice > 0 {
-		at := r.Start / c.opt.Slice
+		at := floorDiv(r.Start-c.opt.Zero, c.opt.Slice)
 		if c.slices[at] == nil {
 			c.slices[at] = &tally{}
 		}
@@ -207,7 +225,7 @@ func (c *Collector) Summary() *Summary {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Code, b.Code))
 	})
 	for at, t := range c.slices {
-		s.Slices = append(s.Slices, Slice{Index: at, Start: at * c.opt.Slice, End: (at + 1) * c.opt.Slice, Metrics: sorted(t.metrics(len(c.opt.SLOs) > 0))})
+		s.Slices = append(s.Slices, Slice{Index: at, Start: c.opt.Zero + at*c.opt.Slice, End: c.opt.Zero + (at+1)*c.opt.Slice, Metrics: sorted(t.metrics(len(c.opt.SLOs) > 0))})
 	}
 	slices.SortFunc(s.Slices, func(a, b Slice) int { return cmp.Compare(a.Index, b.Index) })
 	s.Metrics = sorted(s.Metrics)
@@ -242,7 +260,7 @@ func (t *tally) metrics(slos bool) []Metric {
 		out = append(out, Metric{Tag: chunkGaps.Tag, Header: chunkGaps.Header, Unit: chunkGaps.Unit, Stats: *s})
 	}
 	if s := t.badISL.Stats(); s != nil {
-		out = append(out, Metric{Tag: "error_isl", Header: "Error Input Sequence Length", Unit: "tokens", Stats: *s})
+		out = append(out, Metric{Tag: badISLTag, Header: "Error Input Sequence Length", Unit: "tokens", Stats: *s})
 	}
 	return append(out, t.aggregates(slos)...)
 }

@@ -111,8 +111,12 @@ func (d *Distribution) spill() {
 }
 
 func (d *Distribution) record(x float64) {
-	v := math.Min(math.Max(math.Round(x*sketchScale), 0), sketchMax)
-	_ = d.sketch.RecordValue(int64(v)) // cannot fail: v is in range
+	_ = d.sketch.RecordValue(bucket(x)) // cannot fail: it is in range
+}
+
+// bucket is a sample as a sketch takes it.
+func bucket(x float64) int64 {
+	return int64(math.Min(math.Max(math.Round(x*sketchScale), 0), sketchMax))
 }
 
 // Percentile interpolates linearly between the two nearest samples, as
