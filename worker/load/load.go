@@ -54,6 +54,9 @@ type Plan struct {
 	ServerMetrics string
 	SessionHeader string
 	Worker        string
+	// Ready is called once the warm-up is over and tells when profiling
+	// starts, so that several processes can start together; nil starts at once.
+	Ready func(ctx context.Context) (time.Time, error)
 	// OnStart is called once before the first record, with the instant that
 	// records count from; may be nil.
 	OnStart func(epoch time.Time)
@@ -93,6 +96,12 @@ type Result struct {
 	Cancelled  bool
 	// Tokens says what counted tokens where the server did not.
 	Tokens string
+
+	// What Part packs: the collectors, the figures of the server, and when
+	// profiling began, in ns since Start.
+	profile, warm *metrics.Collector
+	figures       []metrics.Metric
+	zero          int64
 }
 
 // ErrAllFailed is returned beside the result when not one request succeeded.
@@ -122,6 +131,7 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	}
 	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
 	res.Summary.Add(figures)
+	res.profile, res.warm, res.figures, res.zero = r.profile, r.warm, figures, r.zero
 	if r.warmed {
 		res.Warmup = r.warm.Summary()
 	}
@@ -145,6 +155,7 @@ type run struct {
 	profile *metrics.Collector
 	warm    *metrics.Collector
 	warmed  bool
+	zero    int64 // when profiling began, if others had to be waited for
 	report  *drive.Report
 	machine *agentic.Machine
 }
@@ -206,6 +217,9 @@ func (r *run) phases(ctx context.Context) error {
 			return fmt.Errorf("warming up: %w", err)
 		}
 	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // a run that is stopped tells what it has
 	}
@@ -241,7 +255,28 @@ func (r *run) replay(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.ready(ctx); err != nil || ctx.Err() != nil {
+		return err //nolint:nilerr // a run that is stopped tells what it has
+	}
 	return runner.Profile(ctx)
+}
+
+// ready waits for the instant at which profiling starts.
+func (r *run) ready(ctx context.Context) error {
+	if r.plan.Ready == nil || ctx.Err() != nil {
+		return nil //nolint:nilerr // a run that is stopped tells what it has
+	}
+	at, err := r.plan.Ready(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("waiting for the start: %w", err)
+	}
+	_ = r.pacer.SleepUntil(ctx, at) // the end of ctx shows right after
+	r.zero = int64(at.Sub(r.epoch))
+	r.profile.Begin(r.zero)
+	return nil
 }
 
 // scrape starts reading the engine's own figures, warm-up included. The

@@ -59,25 +59,6 @@ type session struct {
 	skipped int
 }
 
-// Counters tell how the branches of a replay went.
-type Counters struct {
-	TreesStarted   int           `json:"trees_started"`
-	TreesDone      int           `json:"trees_completed"`
-	Spawned        int           `json:"children_spawned"`
-	Completed      int           `json:"children_completed"`
-	Errored        int           `json:"children_errored"`
-	Truncated      int           `json:"children_truncated"`
-	Suspended      int           `json:"parents_suspended"`
-	Resumed        int           `json:"parents_resumed"`
-	Background     int           `json:"joins_suppressed"`
-	Rejected       int           `json:"snapshots_rejected"`
-	Overflows      int           `json:"context_overflows"`
-	IdleJumps      int           `json:"idle_jumps"`
-	IdleSkipped    time.Duration `json:"idle_skipped_ns"`
-	StarvedDraws   int           `json:"lanes_without_a_trace"`
-	RequestsIssued int           `json:"requests_issued"`
-}
-
 // Machine is the replay. Instants are durations since the start of a phase's
 // clock and never go back. It is not safe for concurrent use.
 type Machine struct {

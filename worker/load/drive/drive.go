@@ -90,22 +90,6 @@ type Session interface {
 // An Opener starts a session of a conversation.
 type Opener func(*conversation.Conversation) (Session, error)
 
-// Report is how a phase went, beyond its records.
-type Report struct {
-	Issued   int64 `json:"requests_issued"`
-	Sessions int64 `json:"sessions_started"`
-	// Skipped counts ticks of an open loop that found no free slot.
-	Skipped int64 `json:"ticks_skipped"`
-	// Lost is schedule time given up because the generator was late, in
-	// Resets steps.
-	Lost   time.Duration `json:"schedule_time_lost_ns"`
-	Resets int           `json:"schedule_resets"`
-	// Stuck counts requests that did not end even after they were cancelled.
-	Stuck   int64         `json:"requests_stuck"`
-	Stopped bool          `json:"stopped_early"`
-	Elapsed time.Duration `json:"elapsed_ns"`
-}
-
 // A Runner runs phases. All of them use one pacer.
 type Runner struct {
 	Pacer *pace.Pacer
