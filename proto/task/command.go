@@ -24,7 +24,7 @@ func (d *decoder) command(t *Task) {
 	d.files(c, f)
 	d.outputs(c, f)
 	d.gate(c)
-	d.env(c, &f.Env)
+	c.Env = d.environment("command.env", &f.Env)
 	d.apply(c, f.Apply)
 	d.baseline(t, f.Baseline)
 	if c.MinDuration > 0 && c.Measure != MeasureWallTime && d.clean("command.measure") {
@@ -133,7 +133,9 @@ func (d *decoder) gate(c *Command) {
 	}
 }
 
-func (d *decoder) env(c *Command, f *form.Env) {
+// environment reads what programs see; section is its place in the file.
+func (d *decoder) environment(section string, f *form.Env) Env {
+	var env Env
 	taken := map[string]string{}
 	claim := func(name, at, where string) {
 		if reason := form.CheckVariable(name); reason != "" {
@@ -145,28 +147,29 @@ func (d *decoder) env(c *Command, f *form.Env) {
 	}
 	for i, name := range f.Pass {
 		if name != "" {
-			claim(string(name), document.Item("command.env.pass", i), "pass")
-			c.Env.Pass = append(c.Env.Pass, string(name))
+			claim(string(name), document.Item(section+".pass", i), "pass")
+			env.Pass = append(env.Pass, string(name))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Set)) {
-		claim(name, "command.env.set."+name, "set")
-		if c.Env.Set == nil {
-			c.Env.Set = map[string]string{}
+		claim(name, section+".set."+name, "set")
+		if env.Set == nil {
+			env.Set = map[string]string{}
 		}
-		c.Env.Set[name] = string(f.Set[name])
+		env.Set[name] = string(f.Set[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Secrets)) {
-		at := "command.env.secrets." + name
+		at := section + ".secrets." + name
 		claim(name, at, "secrets")
 		if secret := f.Secrets[name]; d.clean(at) && !secretName.MatchString(secret) {
 			d.Fail(at, fmt.Sprintf("is the text %q", document.Clip(secret)), "the name of a secret that the worker knows, not the secret itself: letters, digits, dots, dashes and underscores")
 		}
-		if c.Env.Secrets == nil {
-			c.Env.Secrets = map[string]string{}
+		if env.Secrets == nil {
+			env.Secrets = map[string]string{}
 		}
-		c.Env.Secrets[name] = f.Secrets[name]
+		env.Secrets[name] = f.Secrets[name]
 	}
+	return env
 }
 
 func (d *decoder) apply(c *Command, f *form.Apply) {

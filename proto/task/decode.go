@@ -25,6 +25,7 @@ func Decode(name string, data []byte) (*Task, []Problem) {
 		return nil, problemsOf(name, problems)
 	}
 	d := &decoder{root: root, index: document.NewIndex(root)}
+	d.adapt()
 	d.Bind(root, "", &d.form)
 	var t *Task
 	if root.Kind == document.Map {
@@ -54,17 +55,27 @@ func (d *decoder) task() *Task {
 		Name: f.TaskName, Description: f.Description, Priority: Priority(f.Priority),
 		Resources: resources(&f.Resources), Space: space.Space{Parameters: f.Parameters, Constraints: f.Constraints},
 	}
+	serves := d.index.Has("base_runtime")
+	if serves {
+		d.serving(t)
+		d.axes(t)
+	}
 	d.space(&t.Space)
 	d.dependencies(t)
 	switch {
 	case f.Command != nil && f.Noop:
 		d.Fail("noop", "stands beside command", "one of the two")
+	case serves && (f.Command != nil || f.Noop):
+		d.Fail("base_runtime", "stands beside command or noop", "one of them")
 	case f.Command != nil:
 		d.command(t)
+	case serves:
+		d.servingBaseline(t)
 	case !f.Noop && !d.index.Has("command"):
-		d.Fail("command", "is missing", "what an experiment runs, as in command: {run: [./bench]}")
+		d.Fail("command", "is missing", "what an experiment runs, as in command: {run: [./bench]}, or base_runtime: vllm to tune an inference server")
 	}
 	t.Resources.Kind = t.Kind()
+	d.records(t)
 	d.optimization(t)
 	d.timeouts(t)
 	return t

@@ -24,6 +24,9 @@ func (d *decoder) optimization(t *Task) {
 	if len(f.Options) > 0 {
 		t.Optimization.Options = f.Options
 	}
+	if t.Serving != nil {
+		d.servingOptimization(t, f)
+	}
 	if t.Optimization.Repeats == 0 {
 		t.Optimization.Repeats = repeatsResultFile
 		if wallTime(t) {
@@ -49,6 +52,8 @@ func (d *decoder) objectives(t *Task, f *form.Optimization) {
 		given, at = []form.Objective{*f.Objective}, "optimization.objective"
 	case len(given) == 0 && (wallTime(t) || d.form.Noop):
 		given = []form.Objective{{Metric: MetricWallTime, Direction: string(Minimize)}}
+	case len(given) == 0 && t.Serving != nil:
+		given = []form.Objective{{Metric: defaultObjective, Direction: string(Minimize)}}
 	case len(given) == 0 && d.clean("command.measure", "optimization"):
 		d.Fail("optimization.objective", "is missing", `what to optimise, as in "minimize_time_ms"`)
 	}
@@ -57,6 +62,9 @@ func (d *decoder) objectives(t *Task, f *form.Optimization) {
 		path := at
 		if f.Objective == nil {
 			path = document.Item(at, i)
+		}
+		if t.Serving != nil && d.clean(path) {
+			o.Metric = d.servingMetric(path, &o)
 		}
 		if seen[o.Metric] {
 			d.Fail(path, fmt.Sprintf("optimises %q a second time", o.Metric), "every metric once")
@@ -86,6 +94,9 @@ func (d *decoder) timeouts(t *Task) {
 		o.Timeout = product(o.MaxIterations, o.IterationTimeout)
 	} else {
 		d.within("optimization.timeout_per_iteration", o.IterationTimeout, "timeout", o.Timeout)
+	}
+	if t.Serving != nil {
+		d.servingTimeouts(t)
 	}
 	if t.Command == nil {
 		return

@@ -3,6 +3,8 @@ package task
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/fleetune/fleetune/proto/space"
@@ -55,8 +57,8 @@ type Serving struct {
 	// NoBaseline leaves out the experiment with the engine's defaults.
 	NoBaseline bool `json:"no_baseline,omitempty"`
 	// Baseline is the point measured first; parameters that it does not name
-	// are left to the engine.
-	Baseline space.Point `json:"baseline,omitempty"`
+	// are left to the engine, and an empty one is the engine's defaults.
+	Baseline space.Point `json:"baseline"`
 	// Finalists is how many leaders are measured again beside the baseline.
 	Finalists  int        `json:"finalists"`
 	Thresholds Thresholds `json:"thresholds"`
@@ -104,6 +106,8 @@ type Model struct {
 	TokenSecret string `json:"token_secret,omitempty"`
 	// QuantMethod marks a checkpoint that is quantised already (awq, gptq…).
 	QuantMethod string `json:"quant_method,omitempty"`
+	// Config is the file beside the task file that Architecture is read from.
+	Config string `json:"config,omitempty"`
 	// Architecture is what the memory estimate needs, as far as it is known.
 	Architecture *Architecture `json:"architecture,omitempty"`
 }
@@ -257,4 +261,20 @@ type SLOTerm struct {
 func IsArgument(parameter string) bool {
 	return parameter != ParameterModel && !strings.HasPrefix(parameter, PrefixQuant) &&
 		!strings.HasPrefix(parameter, PrefixParallel) && !strings.HasPrefix(parameter, PrefixEnv)
+}
+
+// secrets lists the names of all secrets that an experiment resolves.
+func (s *Serving) secrets() []string {
+	names := slices.Collect(maps.Values(s.Env.Secrets))
+	for _, m := range s.Models {
+		names = append(names, m.TokenSecret)
+	}
+	if s.Endpoint != nil {
+		names = append(names, s.Endpoint.KeySecret)
+	}
+	if s.Benchmark.Dataset != nil {
+		names = append(names, s.Benchmark.Dataset.TokenSecret)
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }

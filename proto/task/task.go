@@ -23,6 +23,8 @@ type Task struct {
 	Serving      *Serving          `json:"serving,omitempty"`
 	Resources    node.Requirements `json:"resources"`
 	Priority     Priority          `json:"priority"`
+	// Records is nil where the file says nothing of them; see Recorded.
+	Records *Records `json:"records,omitempty"`
 	// DependsOn names tasks that must complete before this one starts.
 	DependsOn []string `json:"depends_on,omitempty"`
 }
@@ -44,8 +46,11 @@ func (t *Task) Kind() string {
 func (t *Task) Needs() node.Requirements {
 	need := t.Resources
 	need.Kind = t.Kind()
-	if t.Command != nil {
+	switch {
+	case t.Command != nil:
 		need.Secrets = slices.Compact(slices.Sorted(maps.Values(t.Command.Env.Secrets)))
+	case t.Serving != nil:
+		need.Secrets = t.Serving.secrets()
 	}
 	return need
 }

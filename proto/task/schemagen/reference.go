@@ -39,6 +39,18 @@ func fillReference(page []byte, c comments) ([]byte, error) {
 		{"`optimization.racing` as a mapping", form.RacingForm{}},
 		{"`optimization.fidelity`", form.Fidelity{}},
 		{"`resources`", form.Resources{}},
+		{"`records`", form.Records{}},
+		{"`model`", form.Model{}},
+		{"`model.quantization_config`", form.QuantizationConfig{}},
+		{"`quant_config`", form.QuantConfig{}},
+		{"`parallel_config`", form.ParallelConfig{}},
+		{"`benchmark`", form.Benchmark{}},
+		{"`slo`", form.SLO{}},
+		{"`slo.latency`, `slo.ttft`, `slo.tpot`", form.SLOMetric{}},
+		{"A percentile of an SLO", form.SLOTerm{}},
+		{"`endpoint`", form.Endpoint{}},
+		{"`simulate`", form.Simulate{}},
+		{"`storage`", form.Storage{}},
 		{"`command`", form.Command{}},
 		{"A file as a mapping", form.FileForm{}},
 		{"A step as a mapping", form.StepForm{}},
@@ -105,6 +117,14 @@ func named(t reflect.Type) string {
 		return "mapping of names to expressions, or list"
 	case reflect.TypeFor[form.Texts]():
 		return "text or list of texts"
+	case reflect.TypeFor[form.Models]():
+		return "text, mapping, or list of either"
+	case reflect.TypeFor[form.Values]():
+		return "value or list of values"
+	case reflect.TypeFor[form.Counts]():
+		return "whole number or list"
+	case reflect.TypeFor[form.Baseline]():
+		return "`true`, `false`, or mapping of parameters to values"
 	case reflect.TypeFor[form.File]():
 		return "name or mapping"
 	case reflect.TypeFor[form.Step]():

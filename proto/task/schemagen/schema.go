@@ -69,11 +69,21 @@ func mapped(t reflect.Type, c comments) *jsonschema.Schema {
 	}
 	switch t {
 	case reflect.TypeFor[form.Parameters]():
-		return mapping(anyOf(scalar(), list(scalar()), long(form.ParameterForm{})))
+		return mapping(anyOf(scalar(), list(nullable()), long(form.ParameterForm{})))
 	case reflect.TypeFor[form.Conditions]():
 		return anyOf(mapping(text()), list(long(form.Condition{})))
 	case reflect.TypeFor[form.Texts]():
 		return anyOf(text(), list(text()))
+	case reflect.TypeFor[form.Models]():
+		model := anyOf(text(), long(form.Model{}))
+		return anyOf(text(), long(form.Model{}), list(model))
+	case reflect.TypeFor[form.Values]():
+		return anyOf(nullable(), list(nullable()))
+	case reflect.TypeFor[form.Counts]():
+		count := &jsonschema.Schema{Type: "integer", Minimum: "1"}
+		return anyOf(count, list(count))
+	case reflect.TypeFor[form.Baseline]():
+		return anyOf(&jsonschema.Schema{Type: "boolean"}, mapping(scalar()))
 	case reflect.TypeFor[form.File]():
 		return anyOf(text(), long(form.FileForm{}))
 	case reflect.TypeFor[form.Step]():
@@ -84,8 +94,10 @@ func mapped(t reflect.Type, c comments) *jsonschema.Schema {
 		return anyOf(pattern(`^(minimize|maximize)[_ ]\S+$`), long(form.ObjectiveForm{}))
 	case reflect.TypeFor[form.Racing]():
 		return anyOf(&jsonschema.Schema{Type: "boolean"}, long(form.RacingForm{}))
-	case reflect.TypeFor[form.Word](), reflect.TypeFor[form.Value]():
+	case reflect.TypeFor[form.Word]():
 		return scalar()
+	case reflect.TypeFor[form.Value]():
+		return nullable()
 	case reflect.TypeFor[form.Point]():
 		return mapping(scalar())
 	case reflect.TypeFor[form.Options]():
@@ -114,6 +126,11 @@ func pattern(p string) *jsonschema.Schema { return &jsonschema.Schema{Type: "str
 
 func scalar() *jsonschema.Schema {
 	return anyOf(text(), &jsonschema.Schema{Type: "number"}, &jsonschema.Schema{Type: "boolean"})
+}
+
+// nullable is a scalar, or null for the choice of the engine.
+func nullable() *jsonschema.Schema {
+	return anyOf(append(scalar().AnyOf, &jsonschema.Schema{Type: "null"})...)
 }
 
 func list(item *jsonschema.Schema) *jsonschema.Schema {

@@ -24,12 +24,60 @@ type Task struct {
 	Optimization Optimization `json:"optimization,omitempty"`
 	// The programs of an experiment: build, check and measure a command.
 	Command *Command `json:"command,omitempty"`
+	// The engine to serve with, by the start of the word: vllm, sglang,
+	// tensorrt-llm or llama.cpp. With it the task tunes an inference server, and
+	// parameters are the engine's arguments without their dashes.
+	BaseRuntime string `json:"base_runtime,omitempty" jsonschema:"maxLength=200"`
+	// The model to serve, or several.
+	Model Models `json:"model,omitempty"`
+	// How the engine is started; ome is kubernetes with an InferenceService.
+	DeploymentMode string `json:"deployment_mode,omitempty" jsonschema:"enum=local,enum=docker,enum=kubernetes,enum=ome,enum=endpoint,default=docker"`
+	// Tag of the engine's container image.
+	RuntimeImageTag string `json:"runtime_image_tag,omitempty" jsonschema:"maxLength=128"`
+	// The whole name of a container image, instead of the engine's own.
+	Image string `json:"image,omitempty" jsonschema:"maxLength=1000"`
+	// The engine's version that the arguments are for.
+	EngineVersion string `json:"engine_version,omitempty" jsonschema:"maxLength=63"`
+	// What starts the engine locally: an interpreter or a program, with
+	// leading arguments.
+	Program []Word `json:"program,omitempty" jsonschema:"maxItems=64"`
+	// Part of the GPU model's name, as resources.accelerator.
+	GPUType string `json:"gpu_type,omitempty" jsonschema:"maxLength=100"`
+	// Precision, mapped to the engine's arguments.
+	QuantConfig *QuantConfig `json:"quant_config,omitempty"`
+	// Parallelism, mapped to the engine's arguments.
+	ParallelConfig *ParallelConfig `json:"parallel_config,omitempty"`
+	// Environment of the engine.
+	Env *Env `json:"env,omitempty"`
+	// Environment variables that vary, by name.
+	EnvParameters Parameters `json:"env_parameters,omitempty"`
+	// How every configuration is loaded.
+	Benchmark *Benchmark `json:"benchmark,omitempty"`
+	// What users of the model are promised.
+	SLO *SLO `json:"slo,omitempty"`
+	// Whether the engine's defaults are measured first, or the configuration
+	// to measure first.
+	Baseline *Baseline `json:"baseline,omitempty"`
+	// The server to load, where one runs already.
+	Endpoint *Endpoint `json:"endpoint,omitempty"`
+	// Rehearse on the simulated engine.
+	Simulate *Simulate `json:"simulate,omitempty"`
+	// Models on Kubernetes.
+	Storage *Storage `json:"storage,omitempty"`
+	// Which nodes of a Kubernetes cluster may serve, by label.
+	NodeSelector map[string]Word `json:"node_selector,omitempty" jsonschema:"maxItems=64"`
+	// OME's base model: a preset, or name and spec.
+	ClusterBaseModelConfig Options `json:"clusterbasemodel_config,omitempty"`
+	// OME's serving runtime: a preset, or name and spec.
+	ClusterServingRuntimeConfig Options `json:"clusterservingruntime_config,omitempty"`
 	// Experiments that do nothing, to measure Fleetune itself.
 	Noop bool `json:"noop,omitempty"`
 	// Where experiments may run.
 	Resources Resources `json:"resources,omitempty"`
 	// Whose experiments are offered first.
 	Priority string `json:"priority,omitempty" jsonschema:"enum=high,enum=normal,enum=low,default=normal"`
+	// What the measurements are kept as, and which earlier ones serve this task.
+	Records *Records `json:"records,omitempty"`
 	// Tasks that must complete before this one starts: a name or a list.
 	DependsOn Texts `json:"depends_on,omitempty" jsonschema:"maxItems=64"`
 }
@@ -58,6 +106,25 @@ type Optimization struct {
 	// How many samples a measurement needs: 10 from a result file and 5 of
 	// wall_time unless told otherwise.
 	Repeats int64 `json:"repeats,omitempty" jsonschema:"minimum=1,maximum=100000"`
+	// How missed SLOs enter the score of a serving task: a continuous penalty,
+	// or the formula of LLM Autotuner.
+	Scoring string `json:"scoring,omitempty" jsonschema:"enum=penalty,enum=legacy,default=penalty"`
+	// How long an engine may take until it serves; as long as the experiment
+	// unless told otherwise.
+	LoadTimeout Timeout `json:"load_timeout,omitempty"`
+	// How long all cells together may take; as long as the experiment unless
+	// told otherwise.
+	BenchmarkTimeout Timeout `json:"benchmark_timeout,omitempty"`
+	// How many leaders of a serving task are measured again beside the
+	// baseline.
+	Finalists int64 `json:"finalists,omitempty" jsonschema:"minimum=0,maximum=100,default=1"`
+	// The first so many configurations are random: n_startup_trials of the
+	// samplers that have it.
+	NInitialRandom int64 `json:"n_initial_random,omitempty" jsonschema:"minimum=0,maximum=100000"`
+	// A name that another tool gave the search; it means nothing here.
+	StudyName string `json:"study_name,omitempty" jsonschema:"maxLength=200"`
+	// Where another tool kept the search; results are kept by the manager.
+	Storage string `json:"storage,omitempty" jsonschema:"maxLength=1000"`
 	// Settings of the sampler.
 	Options Options `json:"options,omitempty"`
 	// When to stop before max_iterations.
