@@ -35,6 +35,9 @@ type Experiment struct {
 	Scores  []float64
 	Metrics map[string]Summary
 	Failure *experiment.Failure
+	// Fidelity is the level of an experiment that is less than a full
+	// measurement; nil for those that are one.
+	Fidelity *float64
 }
 
 // A Summary is a metric without its samples; those stay with the attempt.
@@ -46,7 +49,7 @@ type Summary struct {
 }
 
 const experimentColumns = `id, task_id, number, purpose, confirms, parameters, state, outcome, epoch, attempts,
-	worker, devices, queued_at, started_at, finished_at, scores, metrics, failure`
+	worker, devices, queued_at, started_at, finished_at, scores, metrics, failure, fidelity`
 
 func collectExperiments(rows pgx.Rows, err error) ([]Experiment, error) {
 	if err != nil {
@@ -114,6 +117,7 @@ type NewExperiment struct {
 	Purpose    experiment.Purpose
 	Confirms   *int
 	Parameters space.Point
+	Fidelity   *float64
 }
 
 // InsertExperiments adds queued experiments to a running task under the
@@ -125,23 +129,25 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 	purposes := make([]string, len(experiments))
 	confirms := make([]*int, len(experiments))
 	parameters := make([]string, len(experiments))
+	fidelities := make([]*float64, len(experiments))
 	for i, e := range experiments {
 		point, err := json.Marshal(e.Parameters)
 		if err != nil {
 			return fmt.Errorf("encoding parameters: %w", err)
 		}
 		ids[i], numbers[i], purposes[i], confirms[i], parameters[i] = e.ID, e.Number, string(e.Purpose), e.Confirms, string(point)
+		fidelities[i] = e.Fidelity
 	}
 	// One statement: the locks on the leader's and the task's row hold until it
 	// commits, so neither a deposed leader nor a cancelled task adds a row.
 	tag, err := s.pool.Exec(ctx, `
 		WITH mandate AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
 		     running AS (SELECT id FROM tasks WHERE id = $2 AND state = 'running' FOR SHARE)
-		INSERT INTO experiments (id, task_id, number, purpose, confirms, parameters, state)
-		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, 'queued'
-		FROM mandate, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[])
-		     AS n (id, number, purpose, confirms, parameters)`,
-		term, task, uuids(ids), numbers, purposes, confirms, parameters)
+		INSERT INTO experiments (id, task_id, number, purpose, confirms, parameters, fidelity, state)
+		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, n.fidelity, 'queued'
+		FROM mandate, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[], $8::float8[])
+		     AS n (id, number, purpose, confirms, parameters, fidelity)`,
+		term, task, uuids(ids), numbers, purposes, confirms, parameters, fidelities)
 	if err != nil {
 		return fmt.Errorf("adding experiments: %w", err)
 	}
@@ -162,10 +168,10 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 // from ever starting, so that every configuration has its row.
 func (s *Store) InsertNotStarted(ctx context.Context, task uuid.UUID, experiments []NewExperiment) error {
 	_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"experiments"},
-		[]string{"id", "task_id", "number", "purpose", "parameters", "state", "outcome", "finished_at"},
+		[]string{"id", "task_id", "number", "purpose", "parameters", "fidelity", "state", "outcome", "finished_at"},
 		pgx.CopyFromSlice(len(experiments), func(i int) ([]any, error) {
 			e := experiments[i]
-			return []any{e.ID, task, e.Number, string(e.Purpose), e.Parameters, "cancelled", "not_started", time.Now()}, nil
+			return []any{e.ID, task, e.Number, string(e.Purpose), e.Parameters, e.Fidelity, "cancelled", "not_started", time.Now()}, nil
 		}))
 	if err != nil {
 		return fmt.Errorf("adding experiments that never started: %w", err)

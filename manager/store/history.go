@@ -19,10 +19,11 @@ type Value struct {
 }
 
 // Values returns up to limit successful experiments of a task, confirmations
-// left out, by number. They are light: a hundred thousand take few megabytes.
+// and all that is less than a full measurement left out, by number. They are light: a hundred thousand take few megabytes.
 func (s *Store) Values(ctx context.Context, task uuid.UUID, limit int) ([]Value, error) {
 	rows, err := s.pool.Query(ctx, `SELECT number, finished_at, scores FROM experiments
 		WHERE task_id = $1 AND state = 'success' AND purpose <> 'confirm' AND scores IS NOT NULL AND finished_at IS NOT NULL
+		  AND fidelity IS NULL
 		ORDER BY number LIMIT $2`, task, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading scores: %w", err)

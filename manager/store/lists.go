@@ -61,8 +61,8 @@ type Landmarks struct {
 
 // Landmarks returns the baseline and the best of each task. The best is the
 // task's own once it has one; before, and for tasks that ended without, it is
-// the successful experiment with the best first score, the lowest number among
-// equals.
+// the successful full measurement with the best first score, the lowest number
+// among equals.
 func (s *Store) Landmarks(ctx context.Context, tasks []Task) (map[uuid.UUID]Landmarks, error) {
 	ids := make([]uuid.UUID, len(tasks))
 	maximize := make([]bool, len(tasks))
@@ -81,7 +81,7 @@ func (s *Store) Landmarks(ctx context.Context, tasks []Task) (map[uuid.UUID]Land
 			UNION
 			SELECT t.id, coalesce(t.best, i.number) FROM t LEFT JOIN LATERAL (
 				SELECT number FROM experiments e
-				WHERE t.best IS NULL AND e.task_id = t.id AND e.state = 'success' AND e.purpose <> 'confirm'
+				WHERE t.best IS NULL AND e.task_id = t.id AND e.state = 'success' AND e.purpose <> 'confirm' AND e.fidelity IS NULL
 				  AND e.scores[1] IS NOT NULL AND e.scores[1] <> 'NaN'
 				ORDER BY CASE WHEN t.maximize THEN -e.scores[1] ELSE e.scores[1] END, e.number LIMIT 1) i ON true
 		)

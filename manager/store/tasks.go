@@ -49,10 +49,12 @@ type Task struct {
 	DeadlineAt *time.Time
 	PausedAt   *time.Time
 	FinishedAt *time.Time
+	// Stopped says why no more experiments are chosen; nil while they are.
+	Stopped *Stopped
 }
 
 const taskColumns = `id, name, spec, kind, priority, state, cause, planned, baseline, best, speedup,
-	created_at, started_at, deadline_at, paused_at, finished_at`
+	created_at, started_at, deadline_at, paused_at, finished_at, stopped`
 
 func scanTask(row pgx.CollectableRow) (Task, error) {
 	return pgx.RowToStructByPos[Task](row)
