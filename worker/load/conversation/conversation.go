@@ -63,14 +63,12 @@ type Turn struct {
 type Message struct {
 	endpoint.Message
 	Fill []Fill
+	// Words make the filler; nil makes the fallback's, of four bytes a token.
+	Words *token.Words
 }
 
-// Fill is filler text of a length in tokens; the same seed gives the same
-// text, of which a shorter fill is the beginning.
-type Fill struct {
-	Seed   uint64
-	Tokens int
-}
+// Fill is filler of a length in tokens.
+type Fill = token.Fill
 
 // Filler returns a message of filler.
 func Filler(role string, fill ...Fill) Message {
@@ -91,9 +89,7 @@ func (m Message) Render() endpoint.Message {
 	}
 	b := make([]byte, 1, size*token.FillerBytes+2)
 	b[0] = '"'
-	for _, f := range m.Fill {
-		b = token.AppendFiller(b, f.Seed, f.Tokens)
-	}
+	b = m.Words.Append(b, m.Fill...)
 	b = append(b, '"') // filler needs no escapes
 	return endpoint.Message{Role: m.Role, Content: b}
 }
@@ -127,6 +123,15 @@ func (h *History) Prompt(t *Turn) []endpoint.Message {
 func (h *History) Reply(text string) {
 	if h.mode == DeltasWithoutReplies && text != "" {
 		h.messages = append(h.messages, endpoint.Text("assistant", text))
+	}
+}
+
+// Use makes the filler of a conversation out of a tokenizer's words.
+func (c *Conversation) Use(words *token.Words) {
+	for i := range c.Turns {
+		for k := range c.Turns[i].Messages {
+			c.Turns[i].Messages[k].Words = words
+		}
 	}
 }
 

@@ -56,6 +56,8 @@ type Options struct {
 	MaxInput int
 	// Counter measures texts whose length the format does not say.
 	Counter token.Counter
+	// Words make filler; nil makes the fallback's.
+	Words *token.Words
 	// Models to map recorded models to, in the order they first appear.
 	Models []string
 	// IdleGap takes the time beyond it out of every recorded gap; 0 keeps them.
@@ -116,11 +118,23 @@ func Load(path string, opt Options) (*Workload, error) {
 		return nil, err
 	}
 	w.Format = opt.Format
+	w.use(opt.Words)
 	w.limit(opt.Limit)
 	if len(w.Conversations) == 0 && len(w.Trees) == 0 {
 		return nil, fmt.Errorf("%s holds no usable request", filepath.Base(path))
 	}
 	return w, nil
+}
+
+func (w *Workload) use(words *token.Words) {
+	for _, c := range w.Conversations {
+		c.Use(words)
+	}
+	for _, t := range w.Trees {
+		for i := range t.Streams {
+			t.Streams[i].Conv.Use(words)
+		}
+	}
 }
 
 func (w *Workload) limit(n int) {

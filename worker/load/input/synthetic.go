@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/token"
 )
 
 // Synthetic describes made-up conversations.
@@ -22,6 +23,8 @@ type Synthetic struct {
 	// Documents per rerank request.
 	Documents int
 	Seed      int64
+	// Words make the filler; nil makes the fallback's.
+	Words *token.Words
 }
 
 // source makes conversations without end; the n-th is always the same.
@@ -75,6 +78,7 @@ func (s *Synthetic) make(seed uint64, n int64) *conversation.Conversation {
 		}
 		c.Turns = append(c.Turns, t)
 	}
+	c.Use(s.Words)
 	return c
 }
 
@@ -127,6 +131,7 @@ func (s *Synthetic) documents(seed uint64) []string {
 	out := make([]string, n)
 	for i := range out {
 		m := conversation.Filler("", conversation.Fill{Seed: conversation.Number(seed, int64(i)), Tokens: s.Scenario.Documents})
+		m.Words = s.Words
 		out[i] = m.Render().Plain()
 	}
 	return out

@@ -33,13 +33,9 @@ const words = "the and for are but not you all any can her was one our out day g
 // AppendFiller appends filler of n tokens. Equal seeds give equal text, of
 // which a shorter filler is the beginning.
 func AppendFiller(b []byte, seed uint64, n int) []byte {
-	x := seed
+	d := draws{seed}
 	for range n {
-		// splitmix64 (Steele, Lea and Flood, 2014)
-		x += 0x9e3779b97f4a7c15
-		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		w := int((z>>33)%uint64(len(words)/FillerBytes)) * FillerBytes
+		w := int(d.next()%uint64(len(words)/FillerBytes)) * FillerBytes
 		b = append(b, ' ', words[w], words[w+1], words[w+2])
 	}
 	return b
