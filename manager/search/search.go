@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"github.com/fleetune/fleetune/manager/search/bayesian"
+	"github.com/fleetune/fleetune/manager/search/cmaes"
 	"github.com/fleetune/fleetune/manager/search/evolve"
 	"github.com/fleetune/fleetune/manager/search/gp"
 	"github.com/fleetune/fleetune/manager/search/sampler"
@@ -55,6 +56,8 @@ func registry() []entry {
 		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true}, prepared(tpe.New)},
 		{Strategy{"genetic", "children of the best points, one objective or several", true}, prepared(evolve.NewGenetic)},
 		{Strategy{"nsga2", "the genetic algorithm for several objectives", true}, prepared(evolve.NewGenetic)},
+		{Strategy{"nsga3", "the genetic algorithm for three objectives and more: the front is held apart along directions", true}, prepared(evolve.NewNiched)},
+		{Strategy{"cma_es", "CMA-ES with margin and restarts: a normal distribution that moves towards what is better", true}, prepared(cmaes.New)},
 		{Strategy{"local_search", "the neighbours of the best points", true}, prepared(evolve.NewLocal)},
 	}
 }

@@ -1,15 +1,15 @@
 // Package evolve chooses points by varying good ones: a genetic algorithm
-// (NSGA-II when there are several objectives) and local search. Both read
-// their state off the history, so any manager can go on with them.
+// (NSGA-II or NSGA-III when there are several objectives) and local search. All
+// read their state off the history, so any manager can go on with them.
 package evolve
 
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 
-	"github.com/fleetune/fleetune/manager/search/pareto"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/space"
@@ -31,19 +31,41 @@ const archive = 1000
 // Genetic implements sampler.Sampler: parents by binary tournament among the
 // best points so far, uniform crossover, mutation to other values (Deb et al.,
 // NSGA-II, 2002; with survivors chosen from the whole history, one child at a
-// time, as in its steady-state form).
+// time, as in its steady-state form). Points that miss measured constraints
+// rank behind those that meet them.
 type Genetic struct {
 	problem sampler.Problem
 	options GeneticOptions
 	set     *valid.Set
+	along   [][]float64 // directions of NSGA-III, nil for NSGA-II
 
 	mu   sync.Mutex
 	past *sampler.Past
 }
 
-// NewGenetic prepares the genetic algorithm.
-func NewGenetic(p sampler.Problem) (*Genetic, error) {
-	g := &Genetic{problem: p, options: GeneticOptions{Population: 20, Mutation: 1}}
+// NewGenetic prepares the genetic algorithm, which is NSGA-II when there are
+// several objectives.
+func NewGenetic(p sampler.Problem) (*Genetic, error) { return prepare(p, 20) }
+
+// NewNiched prepares NSGA-III: the front is held apart along directions, as many
+// as fit the population, rather than by the gaps between its points, which say
+// little when there are more than two objectives.
+func NewNiched(p sampler.Problem) (*Genetic, error) {
+	g, err := prepare(p, 36)
+	if err != nil {
+		return nil, err
+	}
+	objectives := max(len(p.Objectives), 1)
+	h := divisions(objectives, g.options.Population)
+	g.along = directions(objectives, h)
+	if h < objectives && objectives > 2 {
+		g.along = append(g.along, inner(g.along)...)
+	}
+	return g, nil
+}
+
+func prepare(p sampler.Problem, population int) (*Genetic, error) {
+	g := &Genetic{problem: p, options: GeneticOptions{Population: population, Mutation: 1}}
 	if err := p.Decode(&g.options); err != nil {
 		return nil, err
 	}
@@ -63,7 +85,7 @@ func (g *Genetic) Propose(ctx context.Context, history []sampler.Observation, pe
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.past.Read(history)
-	parents := best(g.past.Trials(), g.options.Population)
+	parents := g.parents()
 	return propose(ctx, g.set, g.past, pending, g.problem.Seed, n, func(p *sampler.Picker, rng *rand.Rand) (valid.Vec, bool) {
 		if p.Count() < g.options.Population || len(parents) < 2 {
 			return nil, false
@@ -72,10 +94,28 @@ func (g *Genetic) Propose(ctx context.Context, history []sampler.Observation, pe
 	})
 }
 
+// A parent is a point that may have children; of two the one of the lower grade
+// does.
+type parent struct {
+	vec   valid.Vec
+	grade int
+}
+
+func (g *Genetic) parents() []parent {
+	if g.along != nil {
+		return survivors(g.past.Trials(), g.options.Population, g.along)
+	}
+	var out []parent
+	for i, v := range sampler.Leaders(g.past.Trials(), g.options.Population) {
+		out = append(out, parent{v, i})
+	}
+	return out
+}
+
 // attempts is how often a child is bred anew when it is taken or invalid.
 const attempts = 50
 
-func (g *Genetic) child(parents []valid.Vec, p *sampler.Picker, rng *rand.Rand) (valid.Vec, bool) {
+func (g *Genetic) child(parents []parent, p *sampler.Picker, rng *rand.Rand) (valid.Vec, bool) {
 	for range attempts {
 		a, b := tournament(parents, rng), tournament(parents, rng)
 		v := append(valid.Vec(nil), a...)
@@ -86,7 +126,7 @@ func (g *Genetic) child(parents []valid.Vec, p *sampler.Picker, rng *rand.Rand) 
 		}
 		for i := range v {
 			if rng.Float64()*float64(len(v)) < g.options.Mutation && !space.IsAbsent(v[i]) {
-				v[i] = g.set.Draw(i, rng)
+				v[i] = g.mutate(i, v[i], rng)
 			}
 		}
 		if g.set.Repair(v, rng) && p.Free(g.set.Key(v)) {
@@ -96,29 +136,38 @@ func (g *Genetic) child(parents []valid.Vec, p *sampler.Picker, rng *rand.Rand) 
 	return nil, false
 }
 
-// tournament returns the better of two random parents, which are sorted.
-func tournament(parents []valid.Vec, rng *rand.Rand) valid.Vec {
-	return parents[min(rng.IntN(len(parents)), rng.IntN(len(parents)))]
+// fewSteps is the number of values up to which mutation draws any of them: of
+// few values none is much nearer than another.
+const fewSteps = 8
+
+// mutate changes a parameter: to any value, or, of an ordered parameter with
+// many values, by a step half of the time.
+func (g *Genetic) mutate(i int, at float64, rng *rand.Rand) float64 {
+	domain := g.set.Space().Domain(i)
+	if !domain.Ordinal() || domain.Size() <= fewSteps || rng.IntN(2) == 0 {
+		return g.set.Draw(i, rng)
+	}
+	return g.set.Place(i, min(max(g.set.Unit(i, at)+step(rng.Float64()), 0), 1))
 }
 
-// best returns the n best successful points, best first.
-func best(trials []sampler.Trial, n int) []valid.Vec {
-	var losses [][]float64
-	var points []valid.Vec
-	for _, t := range trials[max(0, len(trials)-20*archive):] {
-		if t.Losses != nil {
-			losses, points = append(losses, t.Losses), append(points, t.Vec)
-		}
+// step is a step of polynomial mutation, -1 to 1, mostly short (Deb and Agrawal,
+// "Simulated binary crossover for continuous search space", 1995, with the index
+// 20 that is usual).
+func step(u float64) float64 {
+	const index = 20
+	if u < 0.5 {
+		return math.Pow(2*u, 1.0/(index+1)) - 1
 	}
-	if len(losses) > archive && len(losses[0]) > 1 {
-		losses, points = losses[len(losses)-archive:], points[len(points)-archive:]
+	return 1 - math.Pow(2*(1-u), 1.0/(index+1))
+}
+
+// tournament returns the better of two random parents.
+func tournament(parents []parent, rng *rand.Rand) valid.Vec {
+	a, b := parents[rng.IntN(len(parents))], parents[rng.IntN(len(parents))]
+	if b.grade < a.grade {
+		return b.vec
 	}
-	order := pareto.Order(losses)
-	out := make([]valid.Vec, 0, n)
-	for _, i := range order[:min(n, len(order))] {
-		out = append(out, points[i])
-	}
-	return out
+	return a.vec
 }
 
 // propose fills a round with chosen points, and with drawn ones where the

@@ -56,7 +56,7 @@ func (l *Local) Propose(ctx context.Context, history []sampler.Observation, pend
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.past.Read(history)
-	leaders := best(l.past.Trials(), l.options.Leaders)
+	leaders := sampler.Leaders(l.past.Trials(), l.options.Leaders)
 	return propose(ctx, l.set, l.past, pending, l.problem.Seed, n, func(p *sampler.Picker, rng *rand.Rand) (valid.Vec, bool) {
 		if p.Count() < l.options.Startup || rng.Float64() < l.options.Restart {
 			return nil, false

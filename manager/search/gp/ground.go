@@ -3,8 +3,8 @@ package gp
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 
+	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/valid"
 )
 
@@ -14,31 +14,60 @@ type ground struct {
 	points  []valid.Vec
 	keys    []valid.Key
 	columns [][]float64
-	mean    []float64
 	works   []float64 // log probability to work
 }
 
 func (s *Sampler) newGround(points []valid.Vec) *ground {
 	s.grounds++
 	g := &ground{version: s.grounds, points: points, keys: make([]valid.Key, len(points)),
-		mean: make([]float64, len(points)), works: make([]float64, len(points)), columns: s.encoder.columns(points)}
+		works: make([]float64, len(points)), columns: s.encoder.columns(points)}
 	for i, v := range points {
 		g.keys[i] = s.set.Key(v)
 	}
 	return g
 }
 
-// work fills in the log probability to work from the failure model.
-func (g *ground) work(p *posterior, z []float64) {
-	p.means(z, g.works)
-	for i, mean := range g.works {
-		deviation := math.Sqrt(p.variance(i) + p.params.noise)
-		g.works[i] = logNormalCDF((mean + optimism) / max(deviation, 1e-6))
+// work adds the log probability to work, by the failure model.
+func (g *ground) work(b *belief) {
+	b.posterior.means(b.values, b.mean)
+	for i, mean := range b.mean {
+		deviation := math.Sqrt(b.posterior.variance(i) + b.params.noise)
+		g.works[i] += logNormalCDF((mean + optimism) / max(deviation, 1e-6))
 	}
 }
 
+// keep adds the log probability to meet a measured constraint (Gelbart, Snoek
+// and Adams, "Bayesian optimization with unknown constraints", 2014).
+func (g *ground) keep(b *belief) {
+	b.posterior.means(b.values, b.mean)
+	bound := -b.lesson.mean / b.lesson.spread
+	for i, mean := range b.mean {
+		deviation := math.Sqrt(b.posterior.variance(i) + b.params.noise)
+		g.works[i] += logNormalCDF((bound - mean) / max(deviation, 1e-6))
+	}
+}
+
+// best returns the free candidate with the largest gain times the probability
+// to work; -1 when none is free.
+func (g *ground) best(goals []*belief, gain gain, free func(valid.Key) bool) int {
+	means, deviations := make([]float64, len(goals)), make([]float64, len(goals))
+	best, at := math.Inf(-1), -1
+	for i := range g.points {
+		if !free(g.keys[i]) {
+			continue
+		}
+		for k, b := range goals {
+			means[k], deviations[k] = b.mean[i], math.Sqrt(b.posterior.variance(i))
+		}
+		if a := gain.expect(means, deviations) + g.works[i]; a > best || at < 0 {
+			best, at = a, i
+		}
+	}
+	return at
+}
+
 // candidates returns every valid point when those are few enough for n points
-// of data, else a sample of them with the neighbours of the best.
+// of data over all models, else a sample of them with the neighbours of the best.
 func (r *round) candidates(n int) *ground {
 	if r.set.Exact() && r.set.Len() <= enumerate && r.set.Len()*int64(n) <= solvedCells {
 		if r.all == nil {
@@ -73,7 +102,7 @@ func (r *round) pool() []valid.Vec {
 		seen[k] = struct{}{}
 		out = append(out, v)
 	}
-	for _, v := range r.leaders(poolParents) {
+	for _, v := range sampler.Leaders(r.trials, poolParents) {
 		for _, w := range r.set.Neighbors(v, rng) {
 			add(w)
 			if len(out) >= poolMost-poolDraws {
@@ -85,30 +114,6 @@ func (r *round) pool() []valid.Vec {
 		if v, ok := r.set.Sample(rng); ok {
 			add(v)
 		}
-	}
-	return out
-}
-
-// leaders are the best measured points.
-func (r *round) leaders(n int) []valid.Vec {
-	var order []int
-	for i, t := range r.trials {
-		if t.Losses != nil {
-			order = append(order, i)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch x, y := r.trials[a].Losses[0], r.trials[b].Losses[0]; {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
-	var out []valid.Vec
-	for _, i := range order[:min(n, len(order))] {
-		out = append(out, r.trials[i].Vec)
 	}
 	return out
 }

@@ -54,6 +54,28 @@ type data struct {
 	y    []float64
 	// target is what the process is conditioned on; nil means y.
 	target []float64
+	// feasible says which points meet the measured constraints; only the data of
+	// objectives have it.
+	feasible []bool
+}
+
+// A lesson is what a model was trained on: the data it is conditioned on, with
+// the standardised values.
+type lesson struct {
+	data
+	y            []float64
+	mean, spread float64
+	// all are the standardised values of all data, those left out included.
+	all      []float64
+	feasible []bool // of all data
+}
+
+// A belief is a process conditioned for one round.
+type belief struct {
+	*model
+	lesson lesson
+	values []float64 // whitened
+	mean   []float64 // at the candidates
 }
 
 func (d *data) pick(indices []int) data {
@@ -96,9 +118,8 @@ func (d *data) spread(c, n int) []int {
 	return picked
 }
 
-// train fits the parameters and returns the data to condition on and the
-// standardised values.
-func (m *model) train(all data) (data, []float64) {
+// train fits the parameters and returns what to condition on.
+func (m *model) train(all data) lesson {
 	c := checkpoint(len(all.y))
 	if !slices.Equal(m.fitted, all.keys[:c]) || !slices.Equal(m.targets, all.y[:c]) {
 		m.fitted, m.targets = slices.Clone(all.keys[:c]), slices.Clone(all.y[:c])
@@ -110,11 +131,21 @@ func (m *model) train(all data) (data, []float64) {
 	for i := c; i < len(all.y); i++ {
 		indices = append(indices, i)
 	}
-	used := all.pick(indices)
-	if used.target != nil {
-		return used, standardize(used.target)
+	l := lesson{data: all.pick(indices), feasible: all.feasible}
+	used, every := l.data.y, all.y
+	if all.target != nil {
+		used, every = l.data.target, all.target
 	}
-	return used, standardize(used.y)
+	l.mean, l.spread = moments(used)
+	scale := func(values []float64) []float64 {
+		out := make([]float64, len(values))
+		for i, v := range values {
+			out[i] = (v - l.mean) / l.spread
+		}
+		return out
+	}
+	l.y, l.all = scale(used), scale(every)
+	return l
 }
 
 // fit fits the parameters to some of the first c points. Twins wait until there
@@ -133,8 +164,8 @@ func (m *model) fit(d data, c int) params {
 
 // condition brings the posterior over the candidates of a ground to the given
 // points, reusing the leading ones it was conditioned on before.
-func (m *model) condition(d data, pending []sampler.Trial, rows [][]float64, ground *ground) {
-	keys := slices.Clone(d.keys)
+func (m *model) condition(l lesson, pending []sampler.Trial, rows [][]float64, ground *ground) *belief {
+	keys := slices.Clone(l.keys)
 	for _, t := range pending {
 		keys = append(keys, t.Key)
 	}
@@ -148,13 +179,14 @@ func (m *model) condition(d data, pending []sampler.Trial, rows [][]float64, gro
 	}
 	m.posterior.truncate(k)
 	for i := k; i < len(keys); i++ {
-		if i < len(d.rows) {
-			m.posterior.add(d.rows[i])
+		if i < len(l.rows) {
+			m.posterior.add(l.rows[i])
 		} else {
-			m.posterior.add(rows[i-len(d.rows)])
+			m.posterior.add(rows[i-len(l.rows)])
 		}
 	}
 	m.conditioned = keys
+	return &belief{model: m, lesson: l, values: m.posterior.whiten(l.y), mean: make([]float64, len(ground.points))}
 }
 
 // standardize shifts and scales values to mean 0 and deviation 1.

@@ -3,9 +3,7 @@ package gp
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
@@ -25,7 +23,8 @@ type Options struct {
 const (
 	// enumerate is the size up to which every valid point is a candidate.
 	enumerate = 50_000
-	// solvedCells bounds candidates times points while all are candidates.
+	// solvedCells bounds candidates times points while all are candidates, over
+	// all processes together.
 	solvedCells = 4_000_000
 	// valuePoints and failurePoints bound what each process is conditioned on,
 	// before recent points; a task of ten thousand experiments stays cheap.
@@ -34,6 +33,8 @@ const (
 	// fantasies bounds how many points in flight a proposal reckons with, and
 	// how many points the model chooses in one proposal.
 	fantasies = 64
+	// fewest is the number of points that a process learns from at least.
+	fewest = 3
 )
 
 // Sampler implements sampler.Sampler.
@@ -48,7 +49,8 @@ type Sampler struct {
 	past    *sampler.Past
 	all     *ground // every valid point, when that is few enough
 	grounds int
-	value   model
+	values  []model // one an objective, or one for all of them
+	limits  []model // one a measured constraint
 	failure model
 }
 
@@ -68,9 +70,18 @@ func New(p sampler.Problem) (*Sampler, error) {
 	s.set, s.encoder = set, newEncoder(set)
 	s.dims = s.encoder.dims
 	s.past = sampler.NewPast(set, &p)
-	s.value = model{dims: s.dims, most: valuePoints}
-	s.failure = model{dims: s.dims, most: failurePoints}
+	s.values = s.models(quantities(len(p.Objectives)), valuePoints)
+	s.limits = s.models(len(p.Constraints), valuePoints)
+	s.failure = s.models(1, failurePoints)[0]
 	return s, nil
+}
+
+func (s *Sampler) models(n, most int) []model {
+	out := make([]model, n)
+	for i := range out {
+		out[i] = model{dims: s.dims, most: most}
+	}
+	return out
 }
 
 // Enumerates says whether every valid point is a candidate.
@@ -94,8 +105,8 @@ type round struct {
 	ready  bool
 	usable bool
 	ground *ground
-	y      []float64
-	best   float64
+	goals  []*belief
+	gain   gain
 }
 
 func (r *round) choose(n int) ([]space.Point, error) {
@@ -126,6 +137,9 @@ func (r *round) next(chosen int) (valid.Vec, bool) {
 	if !r.prepare() {
 		return r.Draw()
 	}
+	if len(r.goals) == 0 && r.Count()%2 == 0 {
+		return r.Draw() // all that is known is where it fails
+	}
 	if v, ok := r.maximize(); ok {
 		return v, true
 	}
@@ -138,185 +152,60 @@ func (r *round) prepare() bool {
 		return r.usable
 	}
 	r.ready = true
-	values := r.values()
-	if len(values.y) < 3 || len(r.dims) == 0 {
+	goals, limits := r.objectives(), r.constraints()
+	failures, failing := r.failures()
+	if len(goals) == 0 || len(goals[0].y) < fewest {
+		goals = nil
+	}
+	if len(r.dims) == 0 || goals == nil && (!failing || len(failures.y) < fewest) {
 		return false
 	}
-	used, y := r.value.train(values)
-	failures, labels, failing := r.failures()
-	flight := r.Flight()
-	if len(flight) > fantasies {
-		flight = flight[:fantasies]
+	lessons, learned := make([]lesson, len(goals)), len(failures.y)
+	for k, d := range goals {
+		lessons[k] = r.values[k].train(d)
+		learned = len(lessons[k].y)
 	}
+	flight := r.Flight()
+	flight = flight[:min(len(flight), fantasies)]
 	rows := make([][]float64, len(flight))
 	for i, t := range flight {
 		rows[i] = r.encoder.row(t.Vec)
 	}
-	r.ground = r.candidates(len(used.y) + len(flight))
-	r.value.condition(used, flight, rows, r.ground)
-	r.y = r.value.posterior.whiten(y)
-	r.best = slices.Min(y)
-	if failing {
-		r.failure.condition(failures, nil, nil, r.ground)
-		r.ground.work(r.failure.posterior, r.failure.posterior.whiten(labels))
+	r.ground = r.candidates((learned + len(flight)) * max(len(goals)+len(limits), 1))
+	for k := range lessons {
+		r.goals = append(r.goals, r.values[k].condition(lessons[k], flight, rows, r.ground))
 	}
+	for k, d := range limits {
+		if len(d.y) < fewest {
+			continue
+		}
+		r.ground.keep(r.limits[k].condition(r.limits[k].train(d), flight, rows, r.ground))
+	}
+	if failing {
+		r.ground.work(r.failure.condition(failures, flight, rows, r.ground))
+	}
+	r.gain = r.improvement()
 	r.usable = true
 	return true
 }
 
-// values are the data of the value model: y is what the parameters are fitted
-// to, target what the process is conditioned on. They differ when there are
-// several objectives: y weighs them evenly, target anew for each round.
-func (r *round) values() data {
-	var d data
-	var losses [][]float64
-	for _, t := range r.trials {
-		if t.Losses == nil {
-			continue
-		}
-		d.keys, d.rows = append(d.keys, t.Key), append(d.rows, r.encoder.row(t.Vec))
-		losses = append(losses, t.Losses)
-	}
-	if len(losses) == 0 {
-		return d
-	}
-	objectives := make([][]float64, len(losses[0]))
-	for k := range objectives {
-		column := make([]float64, len(losses))
-		for i := range losses {
-			column[i] = losses[i][k]
-		}
-		objectives[k] = warp(column)
-	}
-	if len(objectives) == 1 {
-		d.y, d.target = objectives[0], objectives[0]
-		return d
-	}
-	even := slices.Repeat([]float64{1 / float64(len(objectives))}, len(objectives))
-	d.y, d.target = scalarize(objectives, even), scalarize(objectives, r.weights(len(objectives)))
-	return d
-}
-
-// weights draws weights uniformly from the simplex.
-func (r *round) weights(n int) []float64 {
-	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+2, uint64(r.Count())))
-	w, total := make([]float64, n), 0.0
-	for i := range w {
-		w[i] = rng.ExpFloat64()
-		total += w[i]
-	}
-	for i := range w {
-		w[i] /= total
-	}
-	return w
-}
-
-// scalarize is the augmented weighted Chebyshev norm of the objectives, each
-// scaled to the unit interval (Knowles, "ParEGO", 2006).
-func scalarize(objectives [][]float64, weights []float64) []float64 {
-	const augmentation = 0.05
-	out, most := make([]float64, len(objectives[0])), make([]float64, len(objectives[0]))
-	for k, column := range objectives {
-		low, high := slices.Min(column), slices.Max(column)
-		for i, v := range column {
-			z := 0.0
-			if high > low {
-				z = weights[k] * (v - low) / (high - low)
-			}
-			most[i] = max(most[i], z)
-			out[i] += augmentation * z
-		}
-	}
-	for i := range out {
-		out[i] += most[i]
-	}
-	return out
-}
-
-// warp takes logarithms where all values have one sign, since times and rates
-// vary by factors, and then draws the worse half together: beyond the median
-// it grows with the logarithm of the distance. How bad a bad point is says
-// little about where the best are, and would stretch the scale the process
-// works on. Losses are smaller when better, so a rate is negative here.
-func warp(losses []float64) []float64 {
-	out, _ := logarithms(losses)
-	sorted := slices.Sorted(slices.Values(out))
-	middle := sorted[len(sorted)/2]
-	spread := middle - sorted[0]
-	for i, v := range out {
-		if v > middle && spread > 0 {
-			out[i] = middle + spread*math.Log1p((v-middle)/spread)
-		}
-	}
-	return out
-}
-
-// logarithms of values that all have one sign, with the sign kept; otherwise the
-// values themselves, and false.
-func logarithms(losses []float64) ([]float64, bool) {
-	positive, negative := true, true
-	for _, v := range losses {
-		positive, negative = positive && v > 0, negative && v < 0
-	}
-	out := slices.Clone(losses)
-	for i, v := range losses {
-		switch {
-		case positive:
-			out[i] = math.Log(v)
-		case negative:
-			out[i] = -math.Log(-v)
-		}
-	}
-	return out, positive || negative
-}
-
-// failures are the data of the failure model: 1 for configurations that
-// worked, -1 for those that failed, around an optimistic mean.
-func (r *round) failures() (d data, labels []float64, failing bool) {
-	for _, t := range r.trials {
-		label := 1.0
-		switch {
-		case t.Infeasible:
-			label, failing = -1, true
-		case t.Losses == nil:
-			continue
-		}
-		d.keys, d.rows, d.y = append(d.keys, t.Key), append(d.rows, r.encoder.row(t.Vec)), append(d.y, label)
-	}
-	if !failing {
-		return data{}, nil, false
-	}
-	d, _ = r.failure.train(d)
-	labels = make([]float64, len(d.y))
-	for i, label := range d.y {
-		labels[i] = label - optimism
-	}
-	return d, labels, true
-}
-
-// optimism is the prior mean of the failure model, between -1 and 1.
-const optimism = 0.3
-
 // maximize returns the free candidate of the largest acquisition, and
-// conditions the model on it.
+// conditions the models on it.
 func (r *round) maximize() (valid.Vec, bool) {
 	g := r.ground
-	r.value.posterior.means(r.y, g.mean)
-	best, at := math.Inf(-1), -1
-	for i := range g.points {
-		if !r.Free(g.keys[i]) {
-			continue
-		}
-		a := logImprovement(r.best, g.mean[i], math.Sqrt(r.value.posterior.variance(i))) + g.works[i]
-		if a > best || at < 0 {
-			best, at = a, i
-		}
+	for _, b := range r.goals {
+		b.posterior.means(b.values, b.mean)
 	}
+	at := g.best(r.goals, r.gain, r.Free)
 	if at < 0 {
 		return nil, false
 	}
-	r.value.posterior.add(r.encoder.row(g.points[at]))
-	r.value.conditioned = append(r.value.conditioned, g.keys[at])
-	r.best = min(r.best, g.mean[at])
+	believed := make([]float64, len(r.goals))
+	for k, b := range r.goals {
+		believed[k] = b.mean[at]
+		b.posterior.add(r.encoder.row(g.points[at]))
+		b.conditioned = append(b.conditioned, g.keys[at])
+	}
+	r.gain = r.gain.believe(believed)
 	return g.points[at], true
 }

@@ -35,16 +35,15 @@ func Learn(set *valid.Set, past *sampler.Past, objective int) (*Surrogate, error
 		s.data.keys, s.data.rows = append(s.data.keys, t.Key), append(s.data.rows, s.encoder.row(t.Vec))
 		losses = append(losses, t.Losses[objective])
 	}
-	if len(losses) < 3 {
+	if len(losses) < fewest {
 		return nil, ErrTooFew
 	}
 	s.data.y, s.Log = logarithms(losses)
 	if len(s.encoder.dims) == 0 {
 		return s, nil
 	}
-	used, y := s.model.train(s.data)
-	s.mean, s.spread = moments(used.y)
-	s.data, s.y = used, y
+	l := s.model.train(s.data)
+	s.data, s.y, s.mean, s.spread = l.data, l.y, l.mean, l.spread
 	return s, nil
 }
 

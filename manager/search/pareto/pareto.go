@@ -22,12 +22,20 @@ func Dominates(a, b []float64) bool {
 // Front returns the positions of the points that no other dominates, in order.
 // Equal points are all kept.
 func Front(points [][]float64) []int {
+	order := make([]int, len(points))
+	for i := range order {
+		order[i] = i
+	}
+	// In this order only a point before another can dominate it, and one that
+	// is dominated at all is so by a member of the front.
+	slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(points[a], points[b]) })
 	var out []int
-	for i, p := range points {
-		if !slices.ContainsFunc(points, func(q []float64) bool { return Dominates(q, p) }) {
+	for _, i := range order {
+		if !slices.ContainsFunc(out, func(k int) bool { return Dominates(points[k], points[i]) }) {
 			out = append(out, i)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 

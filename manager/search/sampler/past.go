@@ -24,17 +24,24 @@ type Trial struct {
 	// Infeasible says that the configuration itself failed. A trial with
 	// neither losses nor this flag failed for reasons of its place.
 	Infeasible bool
-	from       int // position among the observations read
+	// Constraints are how far each measured constraint is missed, in parts of
+	// its bound; NaN where that is unknown, nil when all are.
+	Constraints []float64
+	// Violation is by how much constraints are missed in all: 0 when every one
+	// holds, infinite when one was not measured.
+	Violation float64
+	from      int // position among the observations read
 }
 
 // Past is the history as a sampler reads it: decoded once, sorted by number.
 // It is a memo of its last argument, no state: Read gives the same answer
 // whatever was read before. The caller serialises its use.
 type Past struct {
-	set        *valid.Set
-	objectives []task.Objective
-	seed       uint64
-	design     *sobol.Sequence // even draws
+	set         *valid.Set
+	objectives  []task.Objective
+	constraints int
+	seed        uint64
+	design      *sobol.Sequence // even draws
 
 	read   []Observation // what trials was decoded from, sorted
 	trials []Trial       // those of read whose points are in the set
@@ -46,7 +53,7 @@ type Past struct {
 // NewPast prepares the reading of histories of one problem, whose valid set is
 // given.
 func NewPast(set *valid.Set, p *Problem) *Past {
-	return &Past{set: set, objectives: p.Objectives, seed: uint64(p.Seed), seen: map[valid.Key]int{},
+	return &Past{set: set, objectives: p.Objectives, constraints: len(p.Constraints), seed: uint64(p.Seed), seen: map[valid.Key]int{},
 		design: sobol.New(set.Space().Len(), uint64(p.Seed))}
 }
 
@@ -94,7 +101,9 @@ func (p *Past) add(o Observation) {
 		return // a baseline may lie outside the space
 	}
 	t := Trial{Number: o.Number, Vec: vec, Key: p.set.Key(vec), Losses: p.losses(o.Values), from: len(p.read) - 1}
-	t.Infeasible = t.Losses == nil && o.Outcome != experiment.OutcomeSuccess && Configuration(o.Outcome)
+	t.Constraints, t.Violation = p.violation(o.Constraints)
+	// A point whose constraints were measured has run: they say what is wrong with it.
+	t.Infeasible = t.Losses == nil && t.Constraints == nil && o.Outcome != experiment.OutcomeSuccess && Configuration(o.Outcome)
 	p.trials = append(p.trials, t)
 	p.see(len(p.trials) - 1)
 }
@@ -128,12 +137,40 @@ func (p *Past) losses(values []float64) []float64 {
 	return out
 }
 
+// violation reads the constraints of an observation; nil when none was measured.
+func (p *Past) violation(values []float64) ([]float64, float64) {
+	if p.constraints == 0 {
+		return nil, 0
+	}
+	if len(values) != p.constraints {
+		return nil, math.Inf(1)
+	}
+	out, total, measured := make([]float64, len(values)), 0.0, false
+	for i, v := range values {
+		if out[i] = v; math.IsNaN(v) || math.IsInf(v, 0) {
+			out[i], total = math.NaN(), math.Inf(1)
+			continue
+		}
+		measured = true
+		total += max(v, 0)
+	}
+	if !measured {
+		return nil, total
+	}
+	return out, total
+}
+
 // same says whether two observations are one: the same number, point map,
-// outcome and values.
+// outcome, values and constraints.
 func same(a, b *Observation) bool {
 	return a.Number == b.Number && a.Outcome == b.Outcome &&
 		reflect.ValueOf(a.Point).Pointer() == reflect.ValueOf(b.Point).Pointer() &&
-		slices.Equal(a.Values, b.Values)
+		identical(a.Values, b.Values) && identical(a.Constraints, b.Constraints)
+}
+
+// identical compares numbers, NaN with NaN as well.
+func identical(a, b []float64) bool {
+	return slices.EqualFunc(a, b, func(x, y float64) bool { return x == y || math.IsNaN(x) && math.IsNaN(y) })
 }
 
 // Trials returns the history's points that are in the set, by number.

@@ -23,6 +23,10 @@ var ErrExhausted = errors.New("every valid point has been proposed")
 type Problem struct {
 	Space      space.Space
 	Objectives []task.Objective
+	// Constraints names the measured metrics that have a bound, such as the SLOs
+	// of a task; samplers learn where they hold. The bounds themselves are in
+	// the numbers of Observation.Constraints.
+	Constraints []string
 	// Seed makes the choice of points repeatable.
 	Seed int64
 	// Budget is the number of experiments the task may run; 0 means unknown.
@@ -92,8 +96,16 @@ type Observation struct {
 	Point space.Point
 	// Values holds one number per objective in the metric's own unit; nil when
 	// the experiment failed.
-	Values  []float64
-	Outcome experiment.Outcome
+	Values []float64
+	// Constraints holds one number for each of Problem.Constraints: how far the
+	// metric lies beyond its bound, in parts of the bound, so that 0.2 misses by
+	// a fifth and what is 0 or less holds. For a metric that may be at most b
+	// that is (value-b)/|b|, for one that must be at least b it is
+	// (b-value)/|b|; with b = 0, the difference itself. NaN stands for one that
+	// was not measured; nil when none was. A point that misses a bound still
+	// carries the Values it was measured with.
+	Constraints []float64
+	Outcome     experiment.Outcome
 }
 
 // Sampler chooses the next points. Propose is a pure function of the problem

@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
-	"github.com/fleetune/fleetune/manager/search/pareto"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/space"
@@ -105,11 +105,12 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	return out, nil
 }
 
-// split parts the history into good points and others; configurations that
-// failed are among the others.
+// split parts the history into good points and others: those that meet the
+// measured constraints come first, then those that miss them by least;
+// configurations that failed are among the others (as in Watanabe and Hutter,
+// "c-TPE", 2023, the split is by feasibility before value).
 func (s *Sampler) split() (good, bad []valid.Vec) {
-	var losses [][]float64
-	var points []valid.Vec
+	var measured []sampler.Trial
 	trials := s.past.Trials()
 	first := 0
 	if len(s.problem.Objectives) > 1 && len(trials) > mostFit {
@@ -117,35 +118,36 @@ func (s *Sampler) split() (good, bad []valid.Vec) {
 	}
 	for _, t := range trials[first:] {
 		switch {
-		case t.Losses != nil:
-			losses, points = append(losses, t.Losses), append(points, t.Vec)
+		case t.Losses != nil || t.Constraints != nil:
+			measured = append(measured, t)
 		case t.Infeasible:
 			bad = append(bad, t.Vec)
 		}
 	}
-	n := min(int(math.Ceil(share*float64(len(points)))), mostGood)
-	chosen := make([]bool, len(points))
-	for _, i := range leaders(losses, n) {
-		good, chosen[i] = append(good, points[i]), true
+	n := min(int(math.Ceil(share*float64(len(measured)))), mostGood)
+	chosen := make([]bool, len(measured))
+	for _, i := range leaders(measured, n) {
+		good, chosen[i] = append(good, measured[i].Vec), true
 	}
-	for i, v := range points {
+	for i, t := range measured {
 		if !chosen[i] {
-			bad = append(bad, v)
+			bad = append(bad, t.Vec)
 		}
 	}
 	return good, bad
 }
 
 // leaders returns the positions of the n best.
-func leaders(losses [][]float64, n int) []int {
-	if len(losses) == 0 || len(losses[0]) > 1 {
-		return pareto.Order(losses)[:n]
+func leaders(measured []sampler.Trial, n int) []int {
+	simple := !slices.ContainsFunc(measured, func(t sampler.Trial) bool { return t.Violation != 0 || len(t.Losses) != 1 })
+	if !simple {
+		return sampler.Order(measured)[:n]
 	}
 	// A short sorted list beats sorting everything.
 	var out []int
-	for i := range losses {
+	for i := range measured {
 		k := len(out)
-		for k > 0 && losses[i][0] < losses[out[k-1]][0] {
+		for k > 0 && measured[i].Losses[0] < measured[out[k-1]].Losses[0] {
 			k--
 		}
 		if k >= n {

@@ -50,11 +50,11 @@ func (s *Set) alternatives(l int, at float64) []float64 {
 			}
 		}
 	default:
-		u := s.unit(l, at)
+		u := s.Unit(l, at)
 		for step := 0.001; step < 0.6; step *= 2 {
 			for _, w := range []float64{u - step, u + step} {
 				if w >= 0 && w <= 1 {
-					out = append(out, s.free(l, w))
+					out = append(out, s.Place(l, w))
 				}
 			}
 		}
@@ -62,8 +62,13 @@ func (s *Set) alternatives(l int, at float64) []float64 {
 	return out
 }
 
-// unit is the inverse of free for a continuous parameter.
-func (s *Set) unit(l int, at float64) float64 {
+// Unit is where a coordinate of parameter l lies in the unit interval: the
+// inverse of Place. A value of a listed parameter lies in the middle of its
+// part.
+func (s *Set) Unit(l int, at float64) float64 {
+	if size := s.levels[l].size; !math.IsInf(size, 1) {
+		return (at + 0.5) / size
+	}
 	p := &s.space.Space().Parameters[l]
 	if p.Log {
 		return math.Log(at/p.Low) / math.Log(p.High/p.Low)
@@ -90,7 +95,7 @@ func (s *Set) Repair(v Vec, rng *rand.Rand) bool {
 		case !exists:
 			v[i] = space.Absent()
 		case space.IsAbsent(v[i]):
-			v[i] = s.free(i, rng.Float64())
+			v[i] = s.Place(i, rng.Float64())
 		}
 		coords[i] = s.coord(i, v[i])
 	}
@@ -102,4 +107,4 @@ func (s *Set) Repair(v Vec, rng *rand.Rand) bool {
 }
 
 // Draw draws a value of one parameter uniformly.
-func (s *Set) Draw(l int, rng *rand.Rand) float64 { return s.free(l, rng.Float64()) }
+func (s *Set) Draw(l int, rng *rand.Rand) float64 { return s.Place(l, rng.Float64()) }

@@ -123,7 +123,7 @@ func (s *Set) Map(u []float64) (Vec, bool) {
 		case s.levels[l].loose && !s.space.Exists(l, coords):
 			v[l], n = space.Absent(), n.next[0]
 		default:
-			v[l], n = s.free(l, u[l]), n.next[0]
+			v[l], n = s.Place(l, u[l]), n.next[0]
 		}
 		coords[l] = s.coord(l, v[l])
 		if !s.admits(l, coords) {
@@ -133,8 +133,9 @@ func (s *Set) Map(u []float64) (Vec, bool) {
 	return v, true
 }
 
-// free maps the unit interval to a parameter's values.
-func (s *Set) free(l int, u float64) float64 {
+// Place carries a place in the unit interval to a coordinate of parameter l:
+// each value of a listed parameter has an equal part of the interval.
+func (s *Set) Place(l int, u float64) float64 {
 	size := s.levels[l].size
 	if !math.IsInf(size, 1) {
 		return min(math.Floor(u*size), size-1)
