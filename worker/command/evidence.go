@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/worker/process"
+	"github.com/fleetune/fleetune/worker/secret"
 )
 
 // A limit is a time-out that has a name. It is the cause of the context that
@@ -181,83 +180,20 @@ func end(path string, n int) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(string(data), "\x00", ""), "\uFFFD")
 }
 
-// secrets are the values that must not leave the worker.
-type secrets []string
-
-// newSecrets keeps the values, the longest first, so that one which contains
-// another is masked whole.
-func newSecrets(values map[string]string) secrets {
-	var s secrets
-	for _, v := range values {
-		if v != "" && !slices.Contains(s, v) {
-			s = append(s, v)
-		}
+// masked masks the secrets in the texts of a result.
+func masked(m secret.Mask, r Result) Result {
+	if len(m) == 0 {
+		return r
 	}
-	slices.SortFunc(s, func(a, b string) int { return len(b) - len(a) })
-	return s
-}
-
-// mask replaces every secret by asterisks of the same length, in place.
-func (s secrets) mask(data []byte) (found bool) {
-	for _, v := range s {
-		for at := 0; ; {
-			i := bytes.Index(data[at:], []byte(v))
-			if i < 0 {
-				break
-			}
-			found = true
-			at += i
-			for j := range len(v) {
-				data[at+j] = '*'
-			}
-			at += len(v)
-		}
+	if f := r.Failure; f != nil {
+		clean := *f
+		clean.Message, clean.LogTail = m.Text(f.Message), m.Text(f.LogTail)
+		r.Failure = &clean
 	}
-	return found
-}
-
-func (s secrets) text(t string) string {
-	if len(s) == 0 {
-		return t
-	}
-	b := []byte(t)
-	s.mask(b)
-	return string(b)
-}
-
-// file masks a log file. Its length stays, so offsets into it stay true.
-func (s secrets) file(path string) error {
-	if len(s) == 0 || path == "" {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("masking secrets in a log: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(f)
-	if err == nil && s.mask(data) {
-		_, err = f.WriteAt(data, 0)
-	}
-	if err != nil {
-		return fmt.Errorf("masking secrets in a log: %w", err)
-	}
-	return nil
-}
-
-// result masks the texts of a result.
-func (s secrets) result(r Result) Result {
-	if f := r.Failure; f != nil && len(s) > 0 {
-		masked := *f
-		masked.Message, masked.LogTail = s.text(f.Message), s.text(f.LogTail)
-		r.Failure = &masked
-	}
-	if m := r.Measurement; m != nil && len(s) > 0 {
-		for i := range m.Checks {
-			m.Checks[i].Name, m.Checks[i].Detail = s.text(m.Checks[i].Name), s.text(m.Checks[i].Detail)
+	if r.Measurement != nil {
+		checks := r.Measurement.Checks
+		for i := range checks {
+			checks[i].Name, checks[i].Detail = m.Text(checks[i].Name), m.Text(checks[i].Detail)
 		}
 	}
 	return r

@@ -10,11 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/render"
+	"github.com/fleetune/fleetune/worker/device"
 	"github.com/fleetune/fleetune/worker/process"
 )
 
@@ -89,7 +89,7 @@ func (s *Staged) release(p program, stdout, stderr string) error {
 		return nil
 	}
 	for _, path := range []string{stdout, stderr} {
-		if err := s.masked.file(path); err != nil {
+		if err := s.masked.File(path); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (s *Staged) environment(p program, builtins map[string]string) []string {
 		}
 	}
 	maps.Copy(env, s.secrets)
-	maps.Copy(env, visibility(s.devices))
+	maps.Copy(env, device.Visible(s.devices))
 	maps.Copy(env, builtins)
 	out := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -147,39 +147,6 @@ func lookupEnv(environ []string, name string) (value string, ok bool) {
 		}
 	}
 	return value, ok
-}
-
-// visibility makes the drivers show a program the given devices and no others;
-// during a build, which holds no lease, none at all. NVIDIA's driver takes
-// UUIDs, AMD's the ordinals.
-func visibility(devices []node.Device) map[string]string {
-	var nvidia, amd []string
-	for _, d := range devices {
-		switch d.Vendor {
-		case "nvidia":
-			nvidia = append(nvidia, d.ID)
-		case "amd":
-			amd = append(amd, strconv.Itoa(d.Index))
-		}
-	}
-	env := map[string]string{"CUDA_VISIBLE_DEVICES": strings.Join(nvidia, ",")}
-	if len(amd) > 0 {
-		// The runtime renumbers what ROCR shows, so HIP must not filter again.
-		env["ROCR_VISIBLE_DEVICES"] = strings.Join(amd, ",")
-	} else {
-		env["ROCR_VISIBLE_DEVICES"], env["HIP_VISIBLE_DEVICES"] = "-1", "-1"
-	}
-	return env
-}
-
-// coresOf are the CPU cores that the devices own; none where they own none.
-func coresOf(devices []node.Device) []int {
-	var cores []int
-	for _, d := range devices {
-		cores = append(cores, d.Cores...)
-	}
-	slices.Sort(cores)
-	return slices.Compact(cores)
 }
 
 func idsOf(devices []node.Device) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/worker/device"
 	"github.com/fleetune/fleetune/worker/process"
 )
 
@@ -304,7 +305,7 @@ func environ(t *testing.T, path string) map[string]string {
 }
 
 func TestAMDDevicesAreShownOnce(t *testing.T) {
-	env := visibility([]node.Device{{ID: "0x1", Index: 2, Vendor: "amd"}})
+	env := device.Visible([]node.Device{{ID: "0x1", Index: 2, Vendor: "amd"}})
 	if _, hip := env["HIP_VISIBLE_DEVICES"]; hip || env["ROCR_VISIBLE_DEVICES"] != "2" || env["CUDA_VISIBLE_DEVICES"] != "" {
 		t.Errorf("environment is %v", env)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/worker/command/compare"
+	"github.com/fleetune/fleetune/worker/device"
 )
 
 // A round is a fresh folder with inputs of its own seed, and room for what
@@ -84,7 +85,7 @@ func (s *Staged) gate(ctx context.Context, name string) ([]experiment.Check, *Re
 		return nil, res
 	}
 	_, res = s.execute(ctx, program{phase: "check", stream: name, realm: s.candidate,
-		step: s.candidate.rendering.Check, cores: coresOf(s.devices),
+		step: s.candidate.rendering.Check, cores: device.Cores(s.devices),
 		values: s.values(r, map[string]string{"EXP_OUTPUT_DIR": r.outputs()})})
 	if res != nil {
 		if s.command.Reference == nil && res.Outcome == experiment.OutcomeFailed && res.Failure.ExitCode != nil {
@@ -162,7 +163,7 @@ func (s *Staged) executeTrusted(ctx context.Context, p program) *Result {
 	if path := s.sealed.changed(now); path != "" {
 		return failed(experiment.OutcomeIncorrect, p.phase, "", "the candidate changed the files of the trusted steps: %s", path)
 	}
-	p.realm, p.cores = s.trusted, coresOf(s.devices)
+	p.realm, p.cores = s.trusted, device.Cores(s.devices)
 	p.quiet = s.round > 1 // the first round's log says it all
 	if _, res := s.execute(ctx, p); res != nil {
 		return res

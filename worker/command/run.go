@@ -12,6 +12,7 @@ import (
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/worker/command/result"
+	"github.com/fleetune/fleetune/worker/device"
 )
 
 // Run checks and measures the staged experiment on its devices, within budget;
@@ -29,7 +30,7 @@ func (s *Staged) Run(ctx context.Context, devices []node.Device, budget time.Dur
 	if res == nil {
 		res = &Result{Outcome: experiment.OutcomeSuccess, Measurement: m}
 	}
-	return s.masked.result(*res)
+	return masked(s.masked, *res)
 }
 
 // measureGated is the gate, the timing, and the gate again.
@@ -103,7 +104,7 @@ func (s *Staged) runOnce(ctx context.Context, r *round, side *realm, repeats int
 		return 0, ended("run", err)
 	}
 	exit, res := s.execute(ctx, program{phase: "run", realm: side, step: side.rendering.Run, quiet: quiet,
-		cores: coresOf(s.devices), values: s.values(r, map[string]string{
+		cores: device.Cores(s.devices), values: s.values(r, map[string]string{
 			"EXP_OUTPUT_DIR": r.outputs(), "EXP_RESULT_PATH": path,
 			"EXP_REPEATS": strconv.Itoa(repeats), "EXP_WARMUPS": strconv.Itoa(s.command.Warmups),
 			"EXP_MIN_DURATION": strconv.FormatFloat(s.command.MinDuration.D().Seconds(), 'g', -1, 64),

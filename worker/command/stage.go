@@ -15,6 +15,7 @@ import (
 	"github.com/fleetune/fleetune/proto/render"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/worker/secret"
 )
 
 // defaultBuildTimeout bounds a build whose task sets no time-out: nothing else
@@ -28,7 +29,7 @@ type Staged struct {
 	job       Job
 	command   task.Command
 	secrets   map[string]string
-	masked    secrets
+	masked    secret.Mask
 	candidate *realm
 	baseline  *realm // confirmations only
 	trusted   *realm // nil without trusted steps
@@ -53,8 +54,8 @@ func (r *Runner) Stage(ctx context.Context, j Job) (*Staged, *Result) {
 	if err := s.Close(); err != nil {
 		res.Failure.Message += "; " + err.Error()
 	}
-	masked := s.masked.result(*res)
-	return nil, &masked
+	clean := masked(s.masked, *res)
+	return nil, &clean
 }
 
 // Close removes everything in the job's folder and the folder itself.
@@ -86,7 +87,7 @@ func (s *Staged) stage(ctx context.Context) *Result {
 		res.Failure.Hint = "give the secret to this worker, or bind the task to workers that have it by a label"
 		return res
 	}
-	s.masked = newSecrets(s.secrets)
+	s.masked = secret.New(s.secrets)
 	if res := s.prepare(ctx, "candidate", offer.Parameters, sources, &s.candidate); res != nil {
 		return res
 	}

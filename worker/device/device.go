@@ -12,7 +12,6 @@ package device
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/fleetune/fleetune/proto/node"
@@ -63,31 +62,4 @@ func Matches(d node.Device, need node.Requirements) bool {
 	want := strings.ToLower(need.Accelerator)
 	return want == "" || want == "any" || want == d.Vendor ||
 		(want != NVIDIA && want != AMD && want != CPU && strings.Contains(strings.ToLower(d.Model), want))
-}
-
-// Visibility returns the environment that shows a program these devices and no
-// others, as KEY=value. Cores are not part of it: see process.Spec.Cores.
-func Visibility(devices []node.Device) []string {
-	var nvidia, amd []string
-	for _, d := range devices {
-		switch d.Vendor {
-		case NVIDIA:
-			nvidia = append(nvidia, d.ID)
-		case AMD:
-			amd = append(amd, strconv.Itoa(d.Index))
-		}
-	}
-	return []string{
-		"CUDA_VISIBLE_DEVICES=" + strings.Join(nvidia, ","),
-		"ROCR_VISIBLE_DEVICES=" + strings.Join(amd, ","),
-	}
-}
-
-// Cores returns every CPU core that the devices own.
-func Cores(devices []node.Device) []int {
-	var cores []int
-	for _, d := range devices {
-		cores = append(cores, d.Cores...)
-	}
-	return cores
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ type Process struct {
 	done chan struct{} // closed when exit and err are set
 	exit Exit
 	err  error
+
+	mu     sync.Mutex
+	reaped bool // the leader's id may be someone else's
 }
 
 // PID of the leader.
@@ -41,6 +45,16 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Wait() (Exit, error) {
 	<-p.done
 	return p.exit, p.err
+}
+
+// Terminate asks the program's group to end (SIGTERM). A program that does not
+// listen goes on until its context ends.
+func (p *Process) Terminate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = unix.Kill(-p.pid, unix.SIGTERM) // it may have ended meanwhile
+	}
 }
 
 func (p *Process) openHandle() {
@@ -108,6 +122,9 @@ func (p *Process) killGroup() {
 
 // reap collects the exit status of the leader.
 func (p *Process) reap(exited bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaped = true
 	if !exited {
 		_ = p.leader.Release()
 		return
