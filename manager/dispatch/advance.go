@@ -110,13 +110,16 @@ func (p *planner) giveUp(ctx context.Context, r *run, cause error) error {
 // is kept one round ahead, so that no device waits for the next batch; one
 // that learns is not, since points chosen early are chosen worse.
 func (p *planner) window(r *run) int {
+	if l := r.task.Spec.Load; l != nil {
+		return l.Shares // they wait for each other
+	}
 	rivals := 0
 	for _, other := range p.runs {
-		if other.queue.Priority == r.queue.Priority && other.task.State == store.TaskRunning && !other.searched() {
+		if other.task.Spec.Priority == r.task.Spec.Priority && other.task.State == store.TaskRunning && !other.searched() {
 			rivals++
 		}
 	}
-	capacity := p.fleet.capacity(r.need)
+	capacity := p.fleet.capacity(r.least())
 	if !r.adaptive {
 		capacity *= 2
 	}
@@ -135,14 +138,18 @@ func (p *planner) expire(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	if err := p.withdraw(ctx, r.queue, ids); err != nil {
-		return err
-	}
+	var expired []*entry
 	for _, id := range ids {
 		if e := r.live[id]; e != nil {
-			delete(r.live, id)
-			r.end(e, experiment.OutcomeNotStarted, nil)
+			expired = append(expired, e)
 		}
+	}
+	if err := p.withdraw(ctx, expired); err != nil {
+		return err
+	}
+	for _, e := range expired {
+		delete(r.live, e.id)
+		r.end(e, experiment.OutcomeNotStarted, nil)
 	}
 	for !r.searched() {
 		n := min(r.task.Spec.Optimization.MaxIterations-r.planned, planPage)
@@ -171,12 +178,11 @@ func (p *planner) expire(ctx context.Context, r *run) error {
 // baseline, before any of them is called best. Who they are is settled once
 // the search has ended.
 func (r *run) finalists() []int {
-	c := r.task.Spec.Command
-	if c == nil || r.baseline == nil || !r.baseline.ok {
+	left := r.task.Spec.Finalists()
+	if left == 0 || r.baseline == nil || !r.baseline.ok {
 		return nil
 	}
 	var numbers []int
-	left := c.Finalists
 	for _, o := range r.ranking() {
 		if left == 0 {
 			break

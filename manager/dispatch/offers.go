@@ -8,7 +8,6 @@ import (
 
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -22,8 +21,14 @@ func (t *term) offer(ctx context.Context, r *run, entries []*entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	if err := t.ensureQueue(ctx, r); err != nil {
-		return err
+	queues := map[string]bool{}
+	for _, e := range entries {
+		if err := t.ensureQueue(ctx, e.class); err != nil {
+			return err
+		}
+		// The priority is part of the name: a worker that serves the queue at
+		// another one must ask for this one first.
+		queues[wire.ConsumerName(e.class.queue.Name, e.class.queue.Priority)] = true
 	}
 	js := t.Bus.JetStream()
 	futures := make([]jetstream.PubAckFuture, 0, len(entries))
@@ -32,7 +37,7 @@ func (t *term) offer(ctx context.Context, r *run, entries []*entry) error {
 		if err != nil {
 			return fmt.Errorf("encoding an offer: %w", err)
 		}
-		future, err := js.PublishAsync(wire.WorkSubject(r.queue.Name, r.queue.Priority, e.id), data)
+		future, err := js.PublishAsync(wire.WorkSubject(e.class.queue.Name, e.class.queue.Priority, e.id), data)
 		if err != nil {
 			t.Log.Warn().Err(err).Msg("offer not published; the sweeper repeats it")
 			break
@@ -52,39 +57,39 @@ func (t *term) offer(ctx context.Context, r *run, entries []*entry) error {
 			return ctx.Err()
 		}
 	}
-	// The priority is part of the name: a worker that serves the queue at
-	// another one must ask for this one first.
-	queue := wire.ConsumerName(r.queue.Name, r.queue.Priority)
-	if err := bus.Publish(t.Bus, wire.HintSubject(queue), wire.Hint{Queue: queue}); err != nil {
-		t.Log.Debug().Err(err).Msg("hint lost, workers look from time to time")
+	for queue := range queues {
+		if err := bus.Publish(t.Bus, wire.HintSubject(queue), wire.Hint{Queue: queue}); err != nil {
+			t.Log.Debug().Err(err).Msg("hint lost, workers look from time to time")
+		}
 	}
 	return nil
 }
 
 // withdraw purges the offers of experiments that must not be claimed now. A
 // claim that comes all the same is refused by the store.
-func (t *term) withdraw(ctx context.Context, queue wire.Queue, ids []uuid.UUID) error {
+func (t *term) withdraw(ctx context.Context, entries []*entry) error {
 	stream, err := t.Bus.JetStream().Stream(ctx, wire.StreamWork)
 	if err != nil {
 		return fmt.Errorf("withdrawing offers: %w", err)
 	}
-	for _, id := range ids {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(wire.WorkSubject(queue.Name, queue.Priority, id))); err != nil {
+	for _, e := range entries {
+		queue := e.class.queue
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(wire.WorkSubject(queue.Name, queue.Priority, e.id))); err != nil {
 			return fmt.Errorf("withdrawing an offer: %w", err)
 		}
 	}
 	return nil
 }
 
-// ensureQueue makes the queue of a task known: to the bus as a consumer, and
+// ensureQueue makes a queue known: to the bus as a consumer, and
 // to workers through the answers to their beats.
-func (t *term) ensureQueue(ctx context.Context, r *run) error {
-	if r.queueReady {
+func (t *term) ensureQueue(ctx context.Context, c *class) error {
+	if c.ready {
 		return nil
 	}
-	if err := bus.EnsureQueue(ctx, t.Bus.JetStream(), r.queue.Name, r.queue.Priority, min(bus.AckWait, t.Lease)); err != nil {
+	if err := bus.EnsureQueue(ctx, t.Bus.JetStream(), c.queue.Name, c.queue.Priority, min(bus.AckWait, t.Lease)); err != nil {
 		return err
 	}
-	r.queueReady = true
+	c.ready = true
 	return nil
 }

@@ -70,7 +70,9 @@ func (p *planner) step(ctx context.Context) error {
 	}
 	if mail.wiped {
 		for _, r := range p.runs {
-			r.queueReady = false
+			for _, c := range r.classes {
+				c.ready = false
+			}
 		}
 	}
 	for id := range mail.stale {
@@ -164,7 +166,7 @@ func (p *planner) reload(ctx context.Context, id uuid.UUID) error {
 	case row.State.Final():
 		return p.end(ctx, r)
 	case row.State == store.TaskPaused && before == store.TaskRunning:
-		return p.withdraw(ctx, r.queue, idsOf(r.queued()))
+		return p.withdraw(ctx, r.queued())
 	case row.State == store.TaskRunning && before == store.TaskPaused:
 		return p.offer(ctx, r, r.queued())
 	}
@@ -204,7 +206,7 @@ func (p *planner) begin(ctx context.Context, row store.Task) error {
 // end lets go of a task that is final: nothing of it is offered any more, and
 // what still runs is stopped.
 func (p *planner) end(ctx context.Context, r *run) error {
-	if err := p.withdraw(ctx, r.queue, idsOf(r.queued())); err != nil {
+	if err := p.withdraw(ctx, r.queued()); err != nil {
 		return err
 	}
 	p.stopAttempts(r.task.ID)
@@ -221,22 +223,16 @@ func (p *planner) stopAttempts(task uuid.UUID) {
 	}
 }
 
-func idsOf(entries []*entry) []uuid.UUID {
-	ids := make([]uuid.UUID, len(entries))
-	for i, e := range entries {
-		ids[i] = e.id
-	}
-	return ids
-}
-
 // shareQueues tells the fleet which queues are in use.
 func (p *planner) shareQueues() {
 	seen := map[string]bool{}
 	var queues []wire.Queue
 	for _, r := range p.runs {
-		if key := wire.ConsumerName(r.queue.Name, r.queue.Priority); !seen[key] {
-			seen[key] = true
-			queues = append(queues, r.queue)
+		for _, c := range r.classes {
+			if key := wire.ConsumerName(c.queue.Name, c.queue.Priority); !seen[key] {
+				seen[key] = true
+				queues = append(queues, c.queue)
+			}
 		}
 	}
 	p.fleet.setQueues(queues)
@@ -310,8 +306,12 @@ func (p *planner) insert(ctx context.Context, r *run, purpose experiment.Purpose
 	}
 	now := time.Now()
 	entries := make([]*entry, len(list))
+	classes := len(r.classes)
 	for i, n := range list {
 		entries[i] = r.add(n, now)
+	}
+	if len(r.classes) > classes {
+		p.shareQueues() // workers look only where they know of a queue
 	}
 	return p.offer(ctx, r, entries)
 }

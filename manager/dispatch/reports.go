@@ -159,13 +159,11 @@ func (t *term) judge(ctx context.Context, sender string, data []byte) (store.Res
 	if err != nil {
 		return store.Result{}, err
 	}
-	scores, ok := score.Scores(spec.Optimization.Objectives, r.Measurement)
-	if !ok {
-		r.Outcome = experiment.OutcomeNoMetric
-		r.Failure = &experiment.Failure{Phase: "result", Message: "the metric of an objective is missing or not finite"}
-		return result, nil
+	verdict := score.Judge(spec, r.Measurement)
+	if verdict.Outcome != experiment.OutcomeSuccess {
+		r.Outcome, r.Failure = verdict.Outcome, verdict.Failure
 	}
-	result.Scores = scores
+	result.Scores = verdict.Scores
 	return result, nil
 }
 

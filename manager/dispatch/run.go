@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fleetune/fleetune/manager/place"
 	"github.com/fleetune/fleetune/manager/score"
 	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/manager/store"
@@ -22,14 +23,13 @@ import (
 // A run is a live task as the planner sees it: the rows of its experiments,
 // in the form that samplers read.
 type run struct {
-	task     store.Task
-	need     node.Requirements
-	queue    wire.Queue
+	task store.Task
+	// classes are the queues that its experiments are offered on, by name.
+	classes  map[string]*class
 	sampler  search.Sampler
 	adaptive bool
 	// spec is the part of the task that every offer carries.
-	spec       json.RawMessage
-	queueReady bool
+	spec json.RawMessage
 
 	// live holds what is queued or running.
 	live map[uuid.UUID]*entry
@@ -54,6 +54,7 @@ type entry struct {
 	purpose  experiment.Purpose
 	confirms *int
 	point    space.Point
+	class    *class
 	claimed  bool
 	since    time.Time // queued since
 }
@@ -67,18 +68,13 @@ type ended struct {
 // newRun reads a task as it stands.
 func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 	spec := row.Spec
-	need := spec.Needs()
 	r := &run{
-		task: row, need: need,
+		task: row, classes: map[string]*class{},
 		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{},
 	}
-	r.queue = wire.Queue{Name: node.QueueName(need), Priority: string(spec.Priority), Requirements: need, Staged: r.staged()}
-	if r.queue.Staged {
-		r.queue.Name += "_staged"
-	}
 	var err error
-	if r.spec, err = json.Marshal(spec.Command); err != nil {
-		return nil, fmt.Errorf("encoding the task's command: %w", err)
+	if r.spec, err = kindSpec(spec); err != nil {
+		return nil, err
 	}
 	r.sampler, err = search.New(spec.Optimization.Strategy, search.Problem{
 		Space: spec.Space, Objectives: spec.Optimization.Objectives, Seed: spec.Optimization.Seed,
@@ -95,14 +91,36 @@ func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 	if r.baselinePoint, err = baselineOf(spec); err != nil {
 		return nil, err
 	}
+	// A task is known to have a queue before its first experiment is.
+	r.classOf(experiment.Search, r.baselinePoint)
 	for _, e := range experiments {
 		r.load(e)
 	}
 	return r, nil
 }
 
-// baselineOf is the point a command task names, or else the first of its space.
+// kindSpec is the part of a task that its experiments' kind reads.
+func kindSpec(spec *task.Task) (json.RawMessage, error) {
+	part := any(spec.Command)
+	switch {
+	case spec.Serving != nil:
+		part = spec.Serving
+	case spec.Load != nil:
+		part = spec.Load
+	}
+	data, err := json.Marshal(part)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the task's %s: %w", spec.Kind(), err)
+	}
+	return data, nil
+}
+
+// baselineOf is the point that a task names; a command task that names none
+// has the first of its space.
 func baselineOf(spec *task.Task) (space.Point, error) {
+	if s := spec.Serving; s != nil && !s.NoBaseline {
+		return s.Baseline, nil
+	}
 	if spec.Command == nil {
 		return nil, nil
 	}
@@ -119,10 +137,49 @@ func baselineOf(spec *task.Task) (space.Point, error) {
 	return nil, errors.New("no point of the space meets the constraints")
 }
 
-// staged says that experiments build before they need their devices.
+// staged says that experiments prepare before they need their devices: a
+// command builds, an engine's model is fetched.
 func (r *run) staged() bool {
-	c := r.task.Spec.Command
-	return c != nil && c.Build != nil
+	spec := r.task.Spec
+	return spec.Serving != nil || spec.Command != nil && spec.Command.Build != nil
+}
+
+// A class is a queue of the task's: what its experiments of one need share.
+type class struct {
+	queue wire.Queue
+	ready bool // known to the bus
+}
+
+// classOf finds the queue for a point. A confirmation measures the baseline
+// too, so its place must serve both.
+func (r *run) classOf(purpose experiment.Purpose, p space.Point) *class {
+	points := []space.Point{p}
+	if purpose == experiment.Confirm {
+		points = append(points, r.baselinePoint)
+	}
+	need := place.Most(r.task.Spec, points...)
+	queue := wire.Queue{Name: node.QueueName(need), Priority: string(r.task.Spec.Priority), Requirements: need, Staged: r.staged()}
+	if queue.Staged {
+		queue.Name += "_staged"
+	}
+	c := r.classes[queue.Name]
+	if c == nil {
+		c = &class{queue: queue}
+		r.classes[queue.Name] = c
+	}
+	return c
+}
+
+// least is the need of the smallest class: how many of the task's experiments
+// the fleet holds at most follows from it.
+func (r *run) least() node.Requirements {
+	var least *node.Requirements
+	for _, c := range r.classes {
+		if n := &c.queue.Requirements; least == nil || n.Devices < least.Devices {
+			least = n
+		}
+	}
+	return *least
 }
 
 // load takes in a row.
@@ -135,6 +192,7 @@ func (r *run) load(e store.Experiment) {
 	}
 	entry := &entry{
 		id: e.ID, number: e.Number, purpose: e.Purpose, confirms: e.Confirms, point: e.Parameters,
+		class:   r.classOf(e.Purpose, e.Parameters),
 		claimed: e.State == experiment.Running, since: e.QueuedAt,
 	}
 	if e.Outcome == nil {
@@ -152,7 +210,8 @@ func (r *run) add(n store.NewExperiment, now time.Time) *entry {
 	} else {
 		r.planned++
 	}
-	e := &entry{id: n.ID, number: n.Number, purpose: n.Purpose, confirms: n.Confirms, point: n.Parameters, since: now}
+	e := &entry{id: n.ID, number: n.Number, purpose: n.Purpose, confirms: n.Confirms, point: n.Parameters,
+		class: r.classOf(n.Purpose, n.Parameters), since: now}
 	r.live[n.ID] = e
 	return e
 }
@@ -214,9 +273,9 @@ func (r *run) queued() []*entry {
 func (r *run) offer(e *entry) wire.Offer {
 	o := wire.Offer{
 		Version: wire.Version, Experiment: e.id, Task: r.task.ID, TaskName: r.task.Name, Number: e.number,
-		Purpose: e.purpose, Queue: r.queue.Name, Kind: r.task.Kind, Parameters: e.point,
+		Purpose: e.purpose, Queue: e.class.queue.Name, Kind: r.task.Kind, Parameters: e.point,
 		Seed: r.task.Spec.Optimization.Seed + int64(e.number), Repeats: r.task.Spec.Optimization.Repeats,
-		Spec: r.spec, Staged: r.queue.Staged, Requirements: r.need,
+		Spec: r.spec, Staged: e.class.queue.Staged, Requirements: e.class.queue.Requirements,
 	}
 	for _, objective := range r.task.Spec.Optimization.Objectives {
 		o.Metrics = append(o.Metrics, objective.Metric)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetune/fleetune/manager/place"
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
@@ -186,9 +187,11 @@ func (t *term) setHolds(ctx context.Context) {
 		t.Log.Debug().Err(err).Msg("looking for large requests that wait")
 		return
 	}
-	needs := make([]node.Requirements, len(starving))
-	for i, spec := range starving {
-		needs[i] = spec.Needs()
+	var needs []node.Requirements
+	for _, s := range starving {
+		if need := place.Need(s.Task, s.Parameters); need.Devices > 1 {
+			needs = append(needs, need)
+		}
 	}
 	t.fleet.setHolds(needs)
 }

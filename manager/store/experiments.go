@@ -322,20 +322,28 @@ func (s *Store) QueuedNow(ctx context.Context, ids []uuid.UUID, settle time.Dura
 	return o, nil
 }
 
-// Starving returns the tasks that need several devices and have an experiment
-// queued for longer than patience, unless work of a higher priority waits too.
-func (s *Store) Starving(ctx context.Context, patience time.Duration) ([]*task.Task, error) {
+// A Starving experiment has waited for long.
+type Starving struct {
+	Task       *task.Task
+	Parameters space.Point
+}
+
+// Starving returns, of every running task whose experiments may need several
+// devices, the experiment that has been queued the longest if that is longer
+// than patience, unless work of a higher priority waits too.
+func (s *Store) Starving(ctx context.Context, patience time.Duration) ([]Starving, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH waiting AS (
-			SELECT t.id, t.spec, array_position('{high,normal,low}'::text[], t.priority) AS rank, min(e.queued_at) AS since
+			SELECT DISTINCT ON (t.id) t.id, t.spec, array_position('{high,normal,low}'::text[], t.priority) AS rank,
+				e.queued_at AS since, e.parameters
 			FROM tasks t JOIN experiments e ON e.task_id = t.id AND e.finished_at IS NULL AND e.state = 'queued'
-			WHERE t.state = 'running' GROUP BY t.id)
-		SELECT w.spec FROM waiting w
-		WHERE (w.spec #>> '{resources,devices}')::int > 1 AND w.since < now() - $1::interval
+			WHERE t.state = 'running' ORDER BY t.id, e.queued_at, e.number)
+		SELECT w.spec, w.parameters FROM waiting w
+		WHERE ((w.spec #>> '{resources,devices}')::int > 1 OR w.spec ? 'serving') AND w.since < now() - $1::interval
 		  AND NOT EXISTS (SELECT 1 FROM waiting h WHERE h.rank < w.rank)
 		ORDER BY w.since`, patience)
 	if err != nil {
-		return nil, fmt.Errorf("reading starving tasks: %w", err)
+		return nil, fmt.Errorf("reading starving experiments: %w", err)
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[*task.Task])
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Starving])
 }

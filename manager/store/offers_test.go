@@ -80,7 +80,7 @@ func TestStarvingAreLargeRequestsThatWaitUnlessMoreUrgentWorkDoes(t *testing.T) 
 		require.NoError(t, err)
 		var names []string
 		for _, s := range list {
-			names = append(names, s.Name)
+			names = append(names, s.Task.Name)
 		}
 		return names
 	}

@@ -21,6 +21,7 @@ type Task struct {
 	Optimization Optimization      `json:"optimization"`
 	Command      *Command          `json:"command,omitempty"`
 	Serving      *Serving          `json:"serving,omitempty"`
+	Load         *Load             `json:"load,omitempty"`
 	Resources    node.Requirements `json:"resources"`
 	Priority     Priority          `json:"priority"`
 	// Records is nil where the file says nothing of them; see Recorded.
@@ -36,6 +37,8 @@ func (t *Task) Kind() string {
 		return KindCommand
 	case t.Serving != nil:
 		return KindServing
+	case t.Load != nil:
+		return KindLoad
 	default:
 		return KindNoop
 	}
@@ -51,8 +54,22 @@ func (t *Task) Needs() node.Requirements {
 		need.Secrets = slices.Compact(slices.Sorted(maps.Values(t.Command.Env.Secrets)))
 	case t.Serving != nil:
 		need.Secrets = t.Serving.secrets()
+	case t.Load != nil && t.Load.APIKey != "":
+		need.Secrets = []string{t.Load.APIKey}
 	}
 	return need
+}
+
+// Finalists is how many leaders are measured again beside the baseline.
+func (t *Task) Finalists() int {
+	switch {
+	case t.Command != nil:
+		return t.Command.Finalists
+	case t.Serving != nil:
+		return t.Serving.Finalists
+	default:
+		return 0
+	}
 }
 
 // The kinds of experiment. Noop experiments measure Fleetune itself.

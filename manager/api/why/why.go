@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/place"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/google/uuid"
 )
@@ -65,7 +67,7 @@ func Explain(c Case) v1.Why {
 		return w
 	}
 	w.Causes = append(w.Causes, taskCauses(c)...)
-	need := Need(c.Task)
+	need := needOf(c.Task, c.Experiment)
 	for _, worker := range c.Workers {
 		w.Workers = append(w.Workers, judge(c, need, worker))
 	}
@@ -77,12 +79,17 @@ func Explain(c Case) v1.Why {
 	return w
 }
 
-// Need is what a task's experiments ask of a place.
-func Need(t store.Task) node.Requirements {
+// needOf is what an experiment asks of a place, or its task where there is
+// none.
+func needOf(t store.Task, e *store.Experiment) node.Requirements {
 	if t.Spec == nil {
 		return node.Requirements{Kind: t.Kind}
 	}
-	need := t.Spec.Needs()
+	var point space.Point
+	if e != nil {
+		point = e.Parameters
+	}
+	need := place.Need(t.Spec, point)
 	need.Kind = t.Kind
 	return need
 }
@@ -140,7 +147,7 @@ func priorityCauses(c Case) []v1.Cause {
 
 // shares says whether a worker could serve both tasks.
 func shares(c Case, other store.Task) bool {
-	mine, theirs := Need(c.Task), Need(other)
+	mine, theirs := needOf(c.Task, c.Experiment), needOf(other, nil)
 	for _, w := range c.Workers {
 		if w.State == store.WorkerOnline && node.Match(mine, w.Node) == nil && node.Match(theirs, w.Node) == nil {
 			return true
