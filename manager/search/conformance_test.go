@@ -127,6 +127,9 @@ func each(t *testing.T, f func(t *testing.T, strategy string, p search.Problem))
 
 func create(t *testing.T, strategy string, p search.Problem) search.Sampler {
 	t.Helper()
+	if i := slices.IndexFunc(search.Strategies(), func(s search.Strategy) bool { return s.Name == strategy }); search.Strategies()[i].Levels {
+		p.Fidelity = levels()
+	}
 	s, err := search.New(strategy, p)
 	if err != nil {
 		t.Fatal(err)

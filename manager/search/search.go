@@ -4,12 +4,14 @@
 package search
 
 import (
+	"context"
 	"fmt"
 	"iter"
 
 	"github.com/fleetune/fleetune/manager/search/bayesian"
 	"github.com/fleetune/fleetune/manager/search/cmaes"
 	"github.com/fleetune/fleetune/manager/search/evolve"
+	"github.com/fleetune/fleetune/manager/search/fidelity"
 	"github.com/fleetune/fleetune/manager/search/gp"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/sequence"
@@ -26,6 +28,8 @@ type (
 	Observation = sampler.Observation
 	// Sampler chooses the next points.
 	Sampler = sampler.Sampler
+	// Proposal is a point with the level to measure it at.
+	Proposal = sampler.Proposal
 )
 
 // ErrExhausted says that no valid point is left that is neither measured nor
@@ -39,6 +43,8 @@ type Strategy struct {
 	// Adaptive says that measured values change what is proposed. The others
 	// need no results to go on.
 	Adaptive bool `json:"adaptive"`
+	// Levels says that it needs a fidelity, and climbs its levels.
+	Levels bool `json:"levels,omitempty"`
 }
 
 type entry struct {
@@ -48,18 +54,26 @@ type entry struct {
 
 func registry() []entry {
 	return []entry{
-		{Strategy{"grid_search", "every valid point in the order of the task file", false}, sequence.Grid},
-		{Strategy{"random", "valid points drawn uniformly, without repeats", false}, sequence.Random},
-		{Strategy{"quasi_random", "scrambled Sobol' points carried into the valid set", false}, sequence.Quasi},
-		{Strategy{"bayesian", "the default: a Gaussian process and a Parzen estimator take turns", true}, prepared(bayesian.New)},
-		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true}, prepared(gp.New)},
-		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true}, prepared(tpe.New)},
-		{Strategy{"genetic", "children of the best points, one objective or several", true}, prepared(evolve.NewGenetic)},
-		{Strategy{"nsga2", "the genetic algorithm for several objectives", true}, prepared(evolve.NewGenetic)},
-		{Strategy{"nsga3", "the genetic algorithm for three objectives and more: the front is held apart along directions", true}, prepared(evolve.NewNiched)},
-		{Strategy{"cma_es", "CMA-ES with margin and restarts: a normal distribution that moves towards what is better", true}, prepared(cmaes.New)},
-		{Strategy{"local_search", "the neighbours of the best points", true}, prepared(evolve.NewLocal)},
+		{Strategy{"grid_search", "every valid point in the order of the task file", false, false}, sequence.Grid},
+		{Strategy{"random", "valid points drawn uniformly, without repeats", false, false}, sequence.Random},
+		{Strategy{"quasi_random", "scrambled Sobol' points carried into the valid set", false, false}, sequence.Quasi},
+		{Strategy{"bayesian", "the default: a Gaussian process and a Parzen estimator take turns", true, false}, prepared(bayesian.New)},
+		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true, false}, prepared(gp.New)},
+		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true, false}, prepared(tpe.New)},
+		{Strategy{"genetic", "children of the best points, one objective or several", true, false}, prepared(evolve.NewGenetic)},
+		{Strategy{"nsga2", "the genetic algorithm for several objectives", true, false}, prepared(evolve.NewGenetic)},
+		{Strategy{"nsga3", "the genetic algorithm for three objectives and more: the front is held apart along directions", true, false}, prepared(evolve.NewNiched)},
+		{Strategy{"cma_es", "CMA-ES with margin and restarts: a normal distribution that moves towards what is better", true, false}, prepared(cmaes.New)},
+		{Strategy{"local_search", "the neighbours of the best points", true, false}, prepared(evolve.NewLocal)},
+		{Strategy{"asha", "many points measured roughly, the promising ones again and better, none waiting for another", true, true}, climbing(fidelity.NewASHA)},
+		{Strategy{"hyperband", "brackets of such halvings, from many rough points to few full ones", true, true}, climbing(fidelity.NewHyperband)},
 	}
+}
+
+// climbing gives a constructor of a sampler of several levels the registry's
+// type; another sampler chooses its new points.
+func climbing(f func(Problem, fidelity.Make) (*fidelity.Sampler, error)) func(Problem) (Sampler, error) {
+	return prepared(func(p Problem) (*fidelity.Sampler, error) { return f(p, New) })
 }
 
 // prepared gives a constructor of a concrete sampler the registry's type.
@@ -90,6 +104,9 @@ func New(strategy string, p Problem) (Sampler, error) {
 	var names []string
 	for _, e := range registry() {
 		if e.Name == strategy {
+			if p.Fidelity != nil && !e.Levels {
+				return nil, fmt.Errorf("optimization.fidelity is for asha and hyperband; %s measures every point in full", strategy)
+			}
 			s, err := e.prepare(p)
 			if err != nil {
 				return nil, fmt.Errorf("preparing %s: %w", strategy, err)
@@ -111,6 +128,25 @@ func Reason(s Sampler) string {
 		return r.Reason()
 	}
 	return ""
+}
+
+// Propose asks any sampler for up to n points and the levels to measure them
+// at. Nothing without an error says that more can be chosen once what is
+// pending has ended.
+func Propose(ctx context.Context, s Sampler, history, pending []Observation, n int) ([]Proposal, error) {
+	if l, ok := s.(sampler.Leveler); ok {
+		return l.ProposeAt(ctx, history, pending, n)
+	}
+	flight := make([]space.Point, len(pending))
+	for i := range pending {
+		flight[i] = pending[i].Point
+	}
+	points, err := s.Propose(ctx, history, flight, n)
+	out := make([]Proposal, len(points))
+	for i, p := range points {
+		out[i].Point = p
+	}
+	return out, err
 }
 
 // Count counts the points of a space: how many there are, and how many of them

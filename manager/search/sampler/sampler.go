@@ -33,6 +33,8 @@ type Problem struct {
 	Budget int
 	// Options are the sampler's own settings; unknown names are an error.
 	Options map[string]json.RawMessage
+	// Fidelity that points may be measured with less of; nil where there is none.
+	Fidelity *task.Fidelity
 	// Points restricts the search to a set prepared by the caller, such as a
 	// recorded table; nil means all valid points of Space.
 	Points *valid.Set
@@ -91,6 +93,9 @@ func fields(v any) (map[string]json.RawMessage, error) {
 // Observation is one finished experiment as a sampler sees it.
 type Observation struct {
 	Number int
+	// Fidelity is the level it was measured at where that is less than a full
+	// measurement; 0 otherwise.
+	Fidelity float64
 	// Point must not be changed after it was handed in: samplers recognise a
 	// history they have read before by the identity of its points.
 	Point space.Point
