@@ -14,17 +14,17 @@ import (
 
 // loadCSV reads the Azure and BurstGPT tables: an instant and two lengths a
 // row. BurstGPT's rows without a reply are failures and left out.
-func loadCSV(f file, opt Options) (*Workload, error) {
-	r := csv.NewReader(bytes.NewReader(f.data))
+func loadCSV(f File, opt Options) (*Workload, error) {
+	r := csv.NewReader(bytes.NewReader(f.Data))
 	r.ReuseRecord = true
 	r.FieldsPerRecord = -1
 	header, err := r.Read()
 	if err != nil {
-		return nil, fmt.Errorf("%s: reading the header: %w", f.name, err)
+		return nil, fmt.Errorf("%s: reading the header: %w", f.Name, err)
 	}
 	t, err := newTable(header, opt)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.name, err)
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
 	}
 	w := &Workload{}
 	for {
@@ -33,11 +33,11 @@ func loadCSV(f file, opt Options) (*Workload, error) {
 			return w, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err) // names its line itself
+			return nil, fmt.Errorf("%s: %w", f.Name, err) // names its line itself
 		}
 		if err := t.row(w, row); err != nil {
 			line, _ := r.FieldPos(0)
-			return nil, fmt.Errorf("%s:%d: %w", f.name, line, err)
+			return nil, fmt.Errorf("%s:%d: %w", f.Name, line, err)
 		}
 	}
 }

@@ -70,8 +70,8 @@ func (s *dagSpawn) UnmarshalJSON(b []byte) error {
 }
 
 // loadDAG reads authored trees, one session a line.
-func loadDAG(f file, _ Options) (*Workload, error) {
-	g := &dag{file: f.name, sessions: map[string]*dagLine{}, forked: map[string]bool{}, child: map[string]bool{}}
+func loadDAG(f File, _ Options) (*Workload, error) {
+	g := &dag{file: f.Name, sessions: map[string]*dagLine{}, forked: map[string]bool{}, child: map[string]bool{}}
 	err := eachLine(f, func(number int, line []byte) error {
 		l := &dagLine{}
 		if err := strict(line, l); err != nil {
@@ -109,7 +109,7 @@ func loadDAG(f file, _ Options) (*Workload, error) {
 		w.Trees = append(w.Trees, t)
 	}
 	if len(w.Trees) == 0 {
-		return nil, fmt.Errorf("%s: every session is a child of another: there is a cycle", f.name)
+		return nil, fmt.Errorf("%s: every session is a child of another: there is a cycle", f.Name)
 	}
 	return w, nil
 }

@@ -63,7 +63,7 @@ type mooncakeLine struct {
 }
 
 // loadMooncake reads one request a line; lines of one session are its turns.
-func loadMooncake(f file, opt Options) (*Workload, error) {
+func loadMooncake(f File, opt Options) (*Workload, error) {
 	w := &Workload{}
 	sessions := map[string]*conversation.Conversation{}
 	seed := conversation.Seed(opt.Seed, "mooncake")
@@ -169,7 +169,7 @@ type bailianLine struct {
 
 // loadBailian reads one request a line; lines are grouped by their first
 // ancestor and ordered by turn. Each prompt is complete.
-func loadBailian(f file, opt Options) (*Workload, error) {
+func loadBailian(f File, opt Options) (*Workload, error) {
 	w := &Workload{}
 	var lines []bailianLine
 	parent := map[int64]int64{}
@@ -198,7 +198,7 @@ func loadBailian(f file, opt Options) (*Workload, error) {
 		}
 		root, err := ancestor(parent, l.ChatID)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err)
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		if roots[root] == nil {
 			order = append(order, root)
@@ -209,7 +209,7 @@ func loadBailian(f file, opt Options) (*Workload, error) {
 	for _, root := range order {
 		c, err := bailianChat(root, roots[root], seed, cmp.Or(opt.BlockSize, 16), cache)
 		if err != nil {
-			return nil, fmt.Errorf("%s: chat %d: %w", f.name, root, err)
+			return nil, fmt.Errorf("%s: chat %d: %w", f.Name, root, err)
 		}
 		w.Conversations = append(w.Conversations, c)
 	}

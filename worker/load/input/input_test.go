@@ -393,7 +393,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"chat_id":5,"parent_chat_id":-1,"timestamp":1.5,"input_length":20,"turn":1,"hash_ids":[1,2]}`), 3)
 	f.Fuzz(func(t *testing.T, data []byte, format int) {
 		opt := Options{Format: Formats()[uint(format)%uint(len(Formats()))], Counter: token.Bytes{}}
-		w, err := decode([]file{{"in", data}}, opt)
+		w, err := decode([]File{{"in", data}}, opt)
 		if err != nil {
 			return
 		}

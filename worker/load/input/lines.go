@@ -8,8 +8,8 @@ import (
 )
 
 // eachLine calls f with every line that is not blank, and places its errors.
-func eachLine(in file, f func(number int, line []byte) error) error {
-	rest := in.data
+func eachLine(in File, f func(number int, line []byte) error) error {
+	rest := in.Data
 	for number := 1; len(rest) > 0; number++ {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
@@ -17,7 +17,7 @@ func eachLine(in file, f func(number int, line []byte) error) error {
 			continue
 		}
 		if err := f(number, line); err != nil {
-			return fmt.Errorf("%s:%d: %w", in.name, number, err)
+			return fmt.Errorf("%s:%d: %w", in.Name, number, err)
 		}
 	}
 	return nil
@@ -71,6 +71,8 @@ func detectObject(first map[string]json.RawMessage) (Format, error) {
 		return true
 	}
 	switch {
+	case has("data") && sessionsHavePayloads(first["data"]):
+		return InputsJSON, nil
 	case has("requests", "block_size"):
 		return Weka, nil
 	case has("chat_id", "parent_chat_id"):
@@ -92,6 +94,11 @@ func detectObject(first map[string]json.RawMessage) (Format, error) {
 func turnsHaveMessages(raw json.RawMessage) bool {
 	var turns []map[string]json.RawMessage
 	return json.Unmarshal(raw, &turns) == nil && len(turns) > 0 && turns[0]["messages"] != nil
+}
+
+func sessionsHavePayloads(raw json.RawMessage) bool {
+	var sessions []map[string]json.RawMessage
+	return json.Unmarshal(raw, &sessions) == nil && len(sessions) > 0 && sessions[0]["payloads"] != nil
 }
 
 func detectCSV(data []byte) (Format, error) {

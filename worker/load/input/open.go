@@ -36,11 +36,13 @@ const (
 	Weka       Format = "weka_trace"
 	DAG        Format = "dag_jsonl"
 	RawPayload Format = "raw_payload"
+	InputsJSON Format = "inputs_json"
+	RandomPool Format = "random_pool"
 )
 
 // Formats lists every format.
 func Formats() []Format {
-	return []Format{SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, Weka, DAG, RawPayload}
+	return []Format{SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, Weka, DAG, RawPayload, InputsJSON, RandomPool}
 }
 
 // Options of loading.
@@ -85,32 +87,41 @@ const maxExpanded = 4 << 30
 // ErrFormat is returned when a file is of no known format.
 var ErrFormat = errors.New("the format is not known; name it")
 
-// A file is one input file in memory.
-type file struct {
-	name string
-	data []byte
+// A File is one input file in memory.
+type File struct {
+	Name string
+	Data []byte
 }
 
 // Load reads a file, or a directory of files, gzip-compressed or not.
 func Load(path string, opt Options) (*Workload, error) {
-	if opt.Counter == nil {
-		opt.Counter = token.Bytes{}
-	}
 	names, err := list(path)
 	if err != nil {
 		return nil, fmt.Errorf("listing input: %w", err)
 	}
-	var files []file
+	var files []File
 	for _, name := range names {
 		data, err := read(name)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", filepath.Base(name), err)
 		}
-		files = append(files, file{filepath.Base(name), data})
+		files = append(files, File{filepath.Base(name), data})
+	}
+	return Decode(files, opt)
+}
+
+// Decode reads files that are in memory, of which there must be one.
+func Decode(files []File, opt Options) (*Workload, error) {
+	if opt.Counter == nil {
+		opt.Counter = token.Bytes{}
+	}
+	var err error
+	if opt.Format == "baseten_trace" {
+		return nil, errors.New("Baseten traces are Parquet, which is not read; convert them to JSONL") //nolint:staticcheck // a proper name
 	}
 	if opt.Format == "" {
-		if opt.Format, err = Detect(files[0].data); err != nil {
-			return nil, fmt.Errorf("%s: %w", files[0].name, err)
+		if opt.Format, err = Detect(files[0].Data); err != nil {
+			return nil, fmt.Errorf("%s: %w", files[0].Name, err)
 		}
 	}
 	w, err := decode(files, opt)
@@ -119,9 +130,10 @@ func Load(path string, opt Options) (*Workload, error) {
 	}
 	w.Format = opt.Format
 	w.use(opt.Words)
+	w.dropLonger(opt.MaxInput)
 	w.limit(opt.Limit)
 	if len(w.Conversations) == 0 && len(w.Trees) == 0 {
-		return nil, fmt.Errorf("%s holds no usable request", filepath.Base(path))
+		return nil, fmt.Errorf("%s holds no usable request", files[0].Name)
 	}
 	return w, nil
 }
@@ -135,6 +147,19 @@ func (w *Workload) use(words *token.Words) {
 			t.Streams[i].Conv.Use(words)
 		}
 	}
+}
+
+// dropLonger leaves out conversations with a prompt of more tokens, which
+// formats of one request a line have done by themselves.
+func (w *Workload) dropLonger(most int) {
+	if most <= 0 {
+		return
+	}
+	before := len(w.Conversations)
+	w.Conversations = slices.DeleteFunc(w.Conversations, func(c *conversation.Conversation) bool {
+		return slices.ContainsFunc(c.Turns, func(t conversation.Turn) bool { return t.InputTokens > most })
+	})
+	w.Skipped += before - len(w.Conversations)
 }
 
 func (w *Workload) limit(n int) {
@@ -194,11 +219,13 @@ func read(path string) ([]byte, error) {
 	return data, err
 }
 
-func decode(files []file, opt Options) (*Workload, error) {
+func decode(files []File, opt Options) (*Workload, error) {
 	switch opt.Format {
 	case Weka:
 		return loadWeka(files, opt)
-	case SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, DAG, RawPayload:
+	case RandomPool:
+		return loadPool(files, opt)
+	case InputsJSON, SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, DAG, RawPayload:
 	default:
 		return nil, fmt.Errorf("format %q: %w", opt.Format, ErrFormat)
 	}
@@ -216,7 +243,7 @@ func decode(files []file, opt Options) (*Workload, error) {
 	return whole, nil
 }
 
-func decodeOne(f file, opt Options) (*Workload, error) {
+func decodeOne(f File, opt Options) (*Workload, error) {
 	switch opt.Format {
 	case SingleTurn, MultiTurn, RawPayload:
 		return loadTurns(f, opt)
@@ -228,6 +255,8 @@ func decodeOne(f file, opt Options) (*Workload, error) {
 		return loadShareGPT(f, opt)
 	case DAG:
 		return loadDAG(f, opt)
+	case InputsJSON:
+		return loadInputs(f, opt)
 	default:
 		return loadCSV(f, opt)
 	}

@@ -35,15 +35,16 @@ type turnLine struct {
 }
 
 // loadTurns reads single_turn, multi_turn and raw_payload lines.
-func loadTurns(f file, opt Options) (*Workload, error) {
+func loadTurns(f File, opt Options) (*Workload, error) {
 	w := &Workload{}
 	err := eachLine(f, func(_ int, line []byte) error {
 		c := &conversation.Conversation{ID: fmt.Sprintf("line-%06d", len(w.Conversations)), Mode: conversation.DeltasWithoutReplies}
 		if opt.Format == RawPayload {
-			if err := json.Unmarshal(line, &map[string]json.RawMessage{}); err != nil {
+			t, err := rawTurn(append(json.RawMessage{}, line...), opt)
+			if err != nil {
 				return err
 			}
-			c.Turns = []conversation.Turn{{Raw: append(json.RawMessage{}, line...)}}
+			c.Turns = []conversation.Turn{t}
 			w.Conversations = append(w.Conversations, c)
 			return nil
 		}
@@ -94,7 +95,7 @@ func (l *turnLine) turn(opt Options) (conversation.Turn, error) {
 		}
 	}
 	if l.RequestBody != nil {
-		return t, l.rawBody(&t)
+		return t, l.rawBody(&t, opt)
 	}
 	m, err := l.message()
 	if err != nil {
@@ -106,16 +107,17 @@ func (l *turnLine) turn(opt Options) (conversation.Turn, error) {
 }
 
 // rawBody takes a whole request, given as an object or as its text.
-func (l *turnLine) rawBody(t *conversation.Turn) error {
+func (l *turnLine) rawBody(t *conversation.Turn, opt Options) error {
 	var text string
-	if json.Unmarshal(l.RequestBody, &text) == nil {
-		t.Raw = json.RawMessage(text)
-	} else {
-		t.Raw = l.RequestBody
+	raw := l.RequestBody
+	if json.Unmarshal(raw, &text) == nil {
+		raw = json.RawMessage(text)
 	}
-	if err := json.Unmarshal(t.Raw, &map[string]json.RawMessage{}); err != nil {
+	whole, err := rawTurn(raw, opt)
+	if err != nil {
 		return fmt.Errorf("request_body: %w", err)
 	}
+	t.Raw, t.InputTokens = whole.Raw, whole.InputTokens
 	return nil
 }
 
@@ -194,15 +196,15 @@ func span(x float64, unit time.Duration) (time.Duration, error) {
 
 // loadShareGPT reads a list of conversations: the first message is the prompt,
 // the second one's length the length of the reply.
-func loadShareGPT(f file, opt Options) (*Workload, error) {
+func loadShareGPT(f File, opt Options) (*Workload, error) {
 	var list []struct {
 		ID            string `json:"id"`
 		Conversations []struct {
 			Value string `json:"value"`
 		} `json:"conversations"`
 	}
-	if err := json.Unmarshal(f.data, &list); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.name, err)
+	if err := json.Unmarshal(f.Data, &list); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
 	}
 	w := &Workload{}
 	const least = 4 // shorter prompts and replies say nothing

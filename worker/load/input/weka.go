@@ -58,14 +58,14 @@ func (r *wekaRequest) api() float64 {
 
 // loadWeka reads agentic traces, one a file. What a sub-agent's marker means
 // is decided by a vote of the whole corpus: see endMarked.
-func loadWeka(files []file, opt Options) (*Workload, error) {
+func loadWeka(files []File, opt Options) (*Workload, error) {
 	traces := make([]wekaTrace, len(files))
 	for i, f := range files {
-		if err := strict(f.data, &traces[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err)
+		if err := strict(f.Data, &traces[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		if err := traces[i].validate(); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err)
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}
 	w := &Workload{}
@@ -85,7 +85,7 @@ func loadWeka(files []file, opt Options) (*Workload, error) {
 	for i := range traces {
 		t, dropped, err := traces[i].tree(opt, corrected)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", files[i].name, err)
+			return nil, fmt.Errorf("%s: %w", files[i].Name, err)
 		}
 		w.Skipped += dropped
 		if t != nil {
