@@ -38,6 +38,9 @@ type Experiment struct {
 	// Fidelity is the level of an experiment that is less than a full
 	// measurement; nil for those that are one.
 	Fidelity *float64
+	// Record is the number of the record that answered the experiment; nil for
+	// those that are measured.
+	Record *int64
 }
 
 // A Summary is a metric without its samples; those stay with the attempt.
@@ -49,7 +52,7 @@ type Summary struct {
 }
 
 const experimentColumns = `id, task_id, number, purpose, confirms, parameters, state, outcome, epoch, attempts,
-	worker, devices, queued_at, started_at, finished_at, scores, metrics, failure, fidelity`
+	worker, devices, queued_at, started_at, finished_at, scores, metrics, failure, fidelity, record`
 
 func collectExperiments(rows pgx.Rows, err error) ([]Experiment, error) {
 	if err != nil {
@@ -118,10 +121,12 @@ type NewExperiment struct {
 	Confirms   *int
 	Parameters space.Point
 	Fidelity   *float64
+	// Answer, where there is one, ends the experiment at once.
+	Answer *Answer
 }
 
-// InsertExperiments adds queued experiments to a running task under the
-// leader's term. ErrNotLeader and ErrState (the task is no longer running)
+// InsertExperiments adds queued experiments, and answered ones that are over,
+// to a running task under the leader's term. ErrNotLeader and ErrState (the task is no longer running)
 // leave nothing behind.
 func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUID, experiments []NewExperiment) error {
 	ids := make([]uuid.UUID, len(experiments))
@@ -130,6 +135,7 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 	confirms := make([]*int, len(experiments))
 	parameters := make([]string, len(experiments))
 	fidelities := make([]*float64, len(experiments))
+	answers := make([]*string, len(experiments))
 	for i, e := range experiments {
 		point, err := json.Marshal(e.Parameters)
 		if err != nil {
@@ -137,17 +143,24 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 		}
 		ids[i], numbers[i], purposes[i], confirms[i], parameters[i] = e.ID, e.Number, string(e.Purpose), e.Confirms, string(point)
 		fidelities[i] = e.Fidelity
+		if answers[i], err = e.answer(); err != nil {
+			return err
+		}
 	}
 	// One statement: the locks on the leader's and the task's row hold until it
 	// commits, so neither a deposed leader nor a cancelled task adds a row.
 	tag, err := s.pool.Exec(ctx, `
 		WITH mandate AS (SELECT 1 FROM leader WHERE term = $1 AND expires_at > now() FOR SHARE),
 		     running AS (SELECT id FROM tasks WHERE id = $2 AND state = 'running' FOR SHARE)
-		INSERT INTO experiments (id, task_id, number, purpose, confirms, parameters, fidelity, state)
-		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, n.fidelity, 'queued'
-		FROM mandate, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[], $8::float8[])
-		     AS n (id, number, purpose, confirms, parameters, fidelity)`,
-		term, task, uuids(ids), numbers, purposes, confirms, parameters, fidelities)
+		INSERT INTO experiments (id, task_id, number, purpose, confirms, parameters, fidelity, state, outcome, finished_at,
+			scores, metrics, record)
+		SELECT n.id, running.id, n.number, n.purpose, n.confirms, n.parameters::jsonb, n.fidelity,
+			CASE WHEN a.record IS NULL THEN 'queued' ELSE 'success' END, CASE WHEN a.record IS NOT NULL THEN 'success' END,
+			CASE WHEN a.record IS NOT NULL THEN now() END, a.scores, a.metrics, a.record
+		FROM mandate, running, unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[], $8::float8[], $9::text[])
+		     AS n (id, number, purpose, confirms, parameters, fidelity, answer)
+		     LEFT JOIN LATERAL jsonb_to_record(n.answer::jsonb) AS a (record bigint, scores float8[], metrics jsonb) ON true`,
+		term, task, uuids(ids), numbers, purposes, confirms, parameters, fidelities, answers)
 	if err != nil {
 		return fmt.Errorf("adding experiments: %w", err)
 	}

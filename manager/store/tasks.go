@@ -51,10 +51,12 @@ type Task struct {
 	FinishedAt *time.Time
 	// Stopped says why no more experiments are chosen; nil while they are.
 	Stopped *Stopped
+	// Records says how records serve the task; nil where its file does not ask.
+	Records *Served
 }
 
 const taskColumns = `id, name, spec, kind, priority, state, cause, planned, baseline, best, speedup,
-	created_at, started_at, deadline_at, paused_at, finished_at, stopped`
+	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records`
 
 func scanTask(row pgx.CollectableRow) (Task, error) {
 	return pgx.RowToStructByPos[Task](row)
@@ -67,6 +69,10 @@ type NewTask struct {
 	Planned int
 	// Bundle holds the task's file contents under Spec.Command.Bundle; may be nil.
 	Bundle []byte
+	// Served and Frozen are the records that serve the task; Served is nil where
+	// its file does not ask.
+	Served *Served
+	Frozen Frozen
 }
 
 // CreateTask stores a task. It starts waiting if it depends on tasks that are
@@ -85,9 +91,9 @@ func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 				return fmt.Errorf("storing the bundle: %w", err)
 			}
 		}
-		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned)
-			VALUES ($1, $2, $3, $4, $5, $6, 'running', $7) RETURNING `+taskColumns,
-			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned)
+		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen)
+			VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END) RETURNING `+taskColumns,
+			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen)
 		if err != nil {
 			return err
 		}
