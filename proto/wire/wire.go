@@ -208,13 +208,20 @@ type Attempted struct {
 	Epoch      int64     `json:"epoch"`
 }
 
+// Enough says that an attempt need not go on, and why.
+type Enough struct {
+	Experiment uuid.UUID `json:"experiment"`
+	Epoch      int64     `json:"epoch"`
+	Reason     string    `json:"reason"`
+}
+
 // A Control is a message to one worker that cannot wait for its next beat.
 type Control struct {
 	Confirm *Confirm    `json:"confirm,omitempty"`
 	Cancel  []uuid.UUID `json:"cancel,omitempty"`
 	// Enough lists attempts whose samples say that they are surely worse than
 	// the incumbent: stop them and report what they measured.
-	Enough []Attempted `json:"enough,omitempty"`
+	Enough []Enough `json:"enough,omitempty"`
 	// Beat asks for a beat now: queues have changed, or a drain is asked for.
 	Beat bool `json:"beat,omitempty"`
 }

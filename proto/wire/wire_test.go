@@ -32,7 +32,7 @@ func messages() map[string]any {
 		"Offer": &Offer{}, "Claim": &Claim{}, "ClaimItem": &ClaimItem{}, "ClaimReply": &ClaimReply{}, "Grant": &Grant{},
 		"Beat": &Beat{}, "Held": &Held{}, "BeatReply": &BeatReply{}, "Queue": &Queue{}, "Report": &Report{},
 		"Confirm": &Confirm{}, "Attempted": &Attempted{}, "Control": &Control{}, "Hint": &Hint{}, "Fetch": &Fetch{},
-		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{}, "Fidelity": &Fidelity{}, "Progress": &Progress{},
+		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{}, "Fidelity": &Fidelity{}, "Progress": &Progress{}, "Enough": &Enough{},
 	}
 }
 

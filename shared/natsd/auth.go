@@ -44,6 +44,7 @@ func workerPermissions(name string) *server.Permissions {
 			wire.BeatSubject(name),
 			wire.FetchSubject(name),
 			wire.ReportSubject(name),
+			wire.ProgressSubject(name),
 			wire.WorkerLogs(name),
 			"$JS.API.CONSUMER.MSG.NEXT." + wire.StreamWork + ".>",
 			"$JS.API.CONSUMER.INFO." + wire.StreamWork + ".>",

@@ -97,6 +97,7 @@ func TestWorkerMayUseItsOwnSubjectsOnly(t *testing.T) {
 		"pull":         publish("$JS.API.CONSUMER.MSG.NEXT.WORK.q_normal"),
 		"ack":          publish("$JS.ACK.WORK.q_normal.1.1.1.1.1"),
 		"ack, long":    publish("$JS.ACK._.hash.WORK.q_normal.1.1.1.1.1"),
+		"own progress": publish(wire.ProgressSubject("w1")),
 		"own control":  subscribe(wire.ControlSubject("w1")),
 		"hints":        subscribe(wire.HintSubject("q")),
 		"its inbox":    subscribe(bus.InboxPrefix("w1") + ".x.*"),
@@ -105,6 +106,7 @@ func TestWorkerMayUseItsOwnSubjectsOnly(t *testing.T) {
 	refused := map[string]func(*nats.Conn) error{
 		"claim as another":      publish(wire.ClaimSubject("w2")),
 		"beat as another":       publish(wire.BeatSubject("w2")),
+		"progress as another":   publish(wire.ProgressSubject("w2")),
 		"report as another":     publish(wire.ReportSubject("w2")),
 		"log as another":        publish(wire.LogSubject("w2", id)),
 		"offer":                 publish(wire.WorkSubject("q", "normal", id)),

@@ -22,6 +22,12 @@ var (
 	errTaskTime   = errors.New("the task's time is over")
 )
 
+// errEnough stops an attempt whose samples have said enough; its text is the
+// manager's reason.
+type errEnough struct{ reason string }
+
+func (e *errEnough) Error() string { return e.reason }
+
 // An attempt is one experiment in this worker's hands.
 type attempt struct {
 	offer wire.Offer
@@ -75,7 +81,10 @@ func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
 	a.mu.Lock()
 	r.Devices = at.devices
 	a.mu.Unlock()
+	var enough *errEnough
 	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &enough) && r.Outcome == experiment.OutcomeCancelled && r.Measurement != nil:
+		r.Outcome, r.Failure = experiment.OutcomeStoppedEarly, &experiment.Failure{Phase: "run", Message: enough.reason}
 	case errors.Is(cause, errCancelled):
 		r.Outcome, r.Measurement = experiment.OutcomeCancelled, nil
 		r.Failure = &experiment.Failure{Phase: at.phase, Message: cause.Error()}
@@ -117,7 +126,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	defer cancel()
 	staged, ended := a.Kinds[at.offer.Kind].Stage(early, command.Job{
 		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(at.dir, "work"), Files: a.files, Log: logs.file,
-		BuildCores: a.BuildCores,
+		BuildCores: a.BuildCores, Progress: a.progress(at),
 	})
 	at.timings["staging"] = time.Since(began)
 	if ended != nil {

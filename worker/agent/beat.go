@@ -40,6 +40,9 @@ func (a *Agent) handleControl(m *nats.Msg) {
 		a.confirm(c.Confirm.Reports)
 	}
 	a.cancel(c.Cancel)
+	for _, e := range c.Enough {
+		a.enough(e)
+	}
 	if c.Beat {
 		a.beatNow()
 	}

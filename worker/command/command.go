@@ -38,11 +38,20 @@ type Job struct {
 	Log func(stream string) (path string)
 	// BuildCores are the CPU cores that a build may use; empty means any.
 	BuildCores []int
+	// Progress takes what the attempt has measured so far: all samples of each
+	// metric in the order they were taken. It does not block, and keeps nothing
+	// of what it is given. Nil says that nobody wants to know.
+	//
+	// What it was told may lead to the end of the attempt: then ctx ends, and the
+	// result is OutcomeCancelled with what was measured until then.
+	Progress func(samples map[string][]float64)
 }
 
 // A Result is how an attempt ended.
 type Result struct {
-	Outcome     experiment.Outcome
+	Outcome experiment.Outcome
+	// Measurement of a success; of an attempt that was stopped, what it had
+	// measured by then.
 	Measurement *experiment.Measurement
 	Failure     *experiment.Failure
 	// Unproven says that processes of the attempt may still be alive, so that

@@ -44,6 +44,8 @@ type stand struct {
 	budget  time.Duration
 	total   bool
 	devices []node.Device
+	// progress hears what attempts measure.
+	progress func(map[string][]float64)
 }
 
 // newStand stages a program whose kernel writes the right result and whose run
@@ -106,7 +108,7 @@ func (s *stand) job() Job {
 		s.t.Fatal(err)
 	}
 	s.offer.Spec, s.offer.Parameters = spec, s.point
-	return Job{Offer: s.offer, Tag: "run-" + uuid.NewString(), Dir: s.dir,
+	return Job{Progress: s.progress, Offer: s.offer, Tag: "run-" + uuid.NewString(), Dir: s.dir,
 		Log: func(stream string) string { return filepath.Join(s.logs, strings.ReplaceAll(stream, " ", "-")) },
 		Files: func(_ context.Context, digest string) (io.ReadCloser, error) {
 			if bundle.Digest(s.data) != digest {

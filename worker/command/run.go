@@ -29,6 +29,8 @@ func (s *Staged) Run(ctx context.Context, devices []node.Device, budget time.Dur
 	m, res := s.measureGated(ctx)
 	if res == nil {
 		res = &Result{Outcome: experiment.OutcomeSuccess, Measurement: m}
+	} else {
+		s.unfinished(res)
 	}
 	return masked(s.masked, *res)
 }
@@ -106,7 +108,8 @@ func (s *Staged) runOnce(ctx context.Context, r *round, side *realm, repeats int
 	exit, res := s.execute(ctx, program{phase: "run", realm: side, step: side.rendering.Run, quiet: quiet,
 		cores: device.Cores(s.devices), values: s.values(r, map[string]string{
 			"EXP_OUTPUT_DIR": r.outputs(), "EXP_RESULT_PATH": path,
-			"EXP_REPEATS": strconv.Itoa(repeats), "EXP_WARMUPS": strconv.Itoa(s.command.Warmups),
+			"EXP_SAMPLES_PATH": filepath.Join(r.results(), samplesFile),
+			"EXP_REPEATS":      strconv.Itoa(repeats), "EXP_WARMUPS": strconv.Itoa(s.command.Warmups),
 			"EXP_MIN_DURATION": strconv.FormatFloat(s.command.MinDuration.D().Seconds(), 'g', -1, 64),
 		})})
 	return exit.Duration, res
@@ -152,6 +155,7 @@ func (s *Staged) takeWallTimes(ctx context.Context, r *round, sides []*samples) 
 			if side == sides[0] {
 				measured += d
 			}
+			s.tell(side)
 		}
 	}
 	for _, name := range s.job.Offer.Metrics {
@@ -183,7 +187,9 @@ func (s *Staged) takeResultFiles(ctx context.Context, r *round, sides []*samples
 
 func (s *Staged) takeResultFile(ctx context.Context, r *round, side *samples, repeats int, quiet bool) *Result {
 	path := s.resultPath(r, side)
+	stop := s.follow(r, side)
 	_, res := s.runOnce(ctx, r, side.realm, repeats, path, quiet)
+	stop()
 	if res != nil && (res.Outcome != experiment.OutcomeFailed || res.Unproven || res.Failure.ExitCode == nil) {
 		return res
 	}

@@ -36,7 +36,9 @@ type Staged struct {
 	// sealed is what trusted held after the last trusted step.
 	sealed fingerprint
 	// inputs are the fingerprints of all sets of inputs so far.
-	inputs  []fingerprint
+	inputs []fingerprint
+	// partial is what the candidate has measured so far, where that is told.
+	partial *samples
 	round   int // of the rounds begun
 	files   int // of the result files named
 	devices []node.Device

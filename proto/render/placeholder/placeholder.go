@@ -33,6 +33,7 @@ func Builtins() []string {
 		"EXP_REPEATS",       // samples the result file must hold at least
 		"EXP_RESULT_PATH",   // where run puts its result file, by rename
 		"EXP_RUN_ID",        // what the result file must name as its run
+		"EXP_SAMPLES_PATH",  // where run may tell its samples while it takes them
 		"EXP_SEED",          // 1 to 2147483647, fresh for every set of inputs
 		"EXP_WARMUPS",       // runs to throw away before the first sample
 	}
@@ -53,7 +54,7 @@ func BuiltinsOf(step string) []string {
 		names = append(names, "EXP_OUTPUT_DIR", "EXP_REFERENCE_DIR")
 	case "run":
 		names = append(names, "EXP_MIN_DURATION", "EXP_OUTPUT_DIR", "EXP_REPEATS",
-			"EXP_RESULT_PATH", "EXP_WARMUPS")
+			"EXP_RESULT_PATH", "EXP_SAMPLES_PATH", "EXP_WARMUPS")
 	}
 	return names
 }
