@@ -53,9 +53,12 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	w, err := o.workload()
+	w, err := o.workload(ctx)
 	if err != nil {
 		return err
+	}
+	if o.Look {
+		return o.look(w, out)
 	}
 	if o.DryRun {
 		return o.dryRun(w, out)

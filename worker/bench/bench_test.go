@@ -216,7 +216,7 @@ func TestDryRunSendsNothing(t *testing.T) {
 	require.Equal(t, string(want), out)
 	out, err = call(t.Context(), "--dry-run", "-u", server.URL, "-f", "../load/input/testdata/trace_0026.json.gz")
 	require.NoError(t, err)
-	require.Contains(t, out, "Trees: 1 with 1 conversations")
+	require.Contains(t, out, "Conversations: 1, requests: 3, trees: 1")
 	require.Empty(t, server.Recordings())
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
-	"github.com/fleetune/fleetune/worker/load/metrics"
 )
 
 // dryRun shows the load, the workload's figures and the first requests.
@@ -21,28 +20,14 @@ func (o *options) dryRun(w *workload, out io.Writer) error {
 	}
 	var b strings.Builder
 	describe(&b, plan)
-	list := w.list
-	if w.trees() {
-		list = nil
-		branches, streams := 0, 0
-		for _, t := range w.file.Trees {
-			branches, streams = branches+len(t.Branches), streams+len(t.Streams)
-			for i := range t.Streams {
-				list = append(list, t.Streams[i].Conv)
-			}
-		}
-		fmt.Fprintf(&b, "Trees: %d with %d conversations in %d branches\n", len(w.file.Trees), streams, branches)
-	}
 	if w.file != nil {
-		fmt.Fprintf(&b, "Format: %s; %d entries left out\n", w.file.Format, w.file.Skipped)
-		for _, n := range w.file.Notes {
-			fmt.Fprintf(&b, "Note: %s.\n", n)
+		if err := o.figures(&b, w); err != nil {
+			return err
 		}
-		lengths(&b, list)
 	} else {
-		fmt.Fprintf(&b, "Prompts: synthetic, %s\n", o.Scenario)
+		fmt.Fprintf(&b, "Prompts: synthetic, %s\nTokens are counted by: %s\n", o.Scenario, w.counter.Name())
 	}
-	if err := o.preview(&b, plan, list); err != nil {
+	if err := o.preview(&b, plan, w.conversations()); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
@@ -64,27 +49,6 @@ func describe(b *strings.Builder, p *load.Plan) {
 	fmt.Fprintf(b, "End: requests %d, sessions %d, duration %v (0: none); grace %v\n", p.Profile.Requests, p.Profile.Sessions, p.Profile.Duration, p.Profile.Grace)
 	if p.Warmup != nil {
 		fmt.Fprintf(b, "Warm-up: requests %d, duration %v\n", p.Warmup.Requests, p.Warmup.Duration)
-	}
-}
-
-// lengths writes the figures of what would be sent.
-func lengths(b *strings.Builder, list []*conversation.Conversation) {
-	var in, out, turns metrics.Distribution
-	for _, c := range list {
-		turns.Add(float64(len(c.Turns)))
-		for i := range c.Turns {
-			in.Add(float64(c.Turns[i].InputTokens))
-			out.Add(float64(c.Turns[i].MaxTokens))
-		}
-	}
-	fmt.Fprintf(b, "Conversations: %d, requests: %d\n", turns.Count(), in.Count())
-	for _, d := range []struct {
-		name string
-		dist *metrics.Distribution
-	}{{"turns", &turns}, {"input tokens", &in}, {"output tokens", &out}} {
-		if s := d.dist.Stats(); s != nil {
-			fmt.Fprintf(b, "  %s: avg %.1f, min %.0f, p50 %.0f, p90 %.0f, p99 %.0f, max %.0f\n", d.name, s.Avg, s.Min, s.P50, s.P90, s.P99, s.Max)
-		}
 	}
 }
 
@@ -111,7 +75,16 @@ func (o *options) preview(b *strings.Builder, p *load.Plan, list []*conversation
 		if err := json.Indent(&pretty, body, "", "  "); err != nil {
 			return fmt.Errorf("writing request %d: %w", i, err)
 		}
-		fmt.Fprintf(b, "\nRequest 1 of %s (%d bytes):\n%s\n", c.ID, len(body), pretty.String())
+		fmt.Fprintf(b, "\nRequest 1 of %s (%d bytes):\n%s\n", c.ID, len(body), beginning(pretty.String()))
 	}
 	return nil
+}
+
+// beginning cuts what nobody reads to its end.
+func beginning(text string) string {
+	const shown = 4000
+	if len(text) <= shown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:shown], "") + fmt.Sprintf("… and %d bytes more", len(text)-shown)
 }

@@ -108,6 +108,8 @@ type options struct {
 	UI      string `json:"-"`
 	DryRun  bool   `json:"-"`
 	Preview int    `json:"-"`
+
+	dataOptions
 }
 
 func (o *options) flags(f *pflag.FlagSet) {
@@ -131,8 +133,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.ServerMetrics, "server-metrics", load.AutoMetrics, "Prometheus endpoint of the engine; auto tries /metrics beside the URL, empty reads none")
 
 	f.StringVar(&o.Scenario, "traffic-scenario", "D(100,100)", "D(in,out), N(μ,σ)/(μ,σ), U(a,b)/(c,d), E(tokens), R(document,query) or dataset")
-	f.StringVarP(&o.InputFile, "input-file", "f", "", "file or directory to play, instead of synthetic prompts")
-	f.StringVar(&o.Format, "custom-dataset-type", "", "format of the input: "+formatNames()+" (default: detected)")
+	f.StringVarP(&o.InputFile, "input-file", "f", "", "file, directory or URL to play, instead of synthetic prompts")
+	o.dataOptions.flags(f)
+	f.StringVar(&o.Format, "custom-dataset-type", "", "format of the input: "+formatNames()+", dataset for rows with fields (default: detected)")
 	f.StringVar(&o.Order, "dataset-sampling-strategy", "", "sequential, random or shuffle")
 	f.IntVar(&o.Limit, "num-dataset-entries", 0, "play only the first entries")
 	f.IntVar(&o.MaxInput, "max-context-length", 0, "leave out requests with longer prompts, in tokens")
@@ -237,6 +240,9 @@ func (o *options) validate() error {
 	bad(!(o.Confidence > 0 && o.Confidence < 1), "--confidence-level must be between 0 and 1")
 	bad(o.Concurrency < 0 || o.Requests < 0 || o.Sessions < 0 || o.Rate < 0, "counts and rates must not be negative")
 	bad(o.Scenario == "dataset" && o.InputFile == "", "the scenario dataset needs --input-file")
+	if err := o.check(o.InputFile); err != nil {
+		errs = append(errs, err)
+	}
 	bad(!slices.Contains([]string{"auto", "live", "plain", "none"}, o.UI), "--ui must be auto, live, plain or none")
 	if o.Sweep != "" {
 		if _, _, err := parseSweep(o.Sweep); err != nil {

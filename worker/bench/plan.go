@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,12 +13,14 @@ import (
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/agentic"
 	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/dataset"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 	"github.com/fleetune/fleetune/worker/load/input"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/pace"
 	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/token"
 	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
@@ -27,43 +30,49 @@ type workload struct {
 	// from run to run: the server's prefix cache would know them otherwise.
 	source func(n int) (conversation.Source, error)
 	list   []*conversation.Conversation
-	file   *input.Workload
+	// file is what the input holds, and stats its figures; nil for synthetic
+	// prompts.
+	file    *input.Workload
+	stats   *dataset.Stats
+	counter token.Counter
 }
 
-func (o *options) workload() (*workload, error) {
-	if o.InputFile == "" {
-		return o.synthetic()
-	}
-	w, err := input.Load(o.InputFile, input.Options{
-		Format: input.Format(o.Format), Seed: o.Seed, BlockSize: o.BlockSize, Limit: o.Limit, MaxInput: o.MaxInput,
-		Models: o.Models, IdleGap: o.IdleGap, IgnoreDelays: o.IgnoreDelays, ThinkTime: o.ThinkTime, DelayCap: o.DelayCap,
-	})
+func (o *options) workload(ctx context.Context) (*workload, error) {
+	counter, words, err := o.counter()
 	if err != nil {
-		return nil, fmt.Errorf("loading the input: %w", err)
+		return nil, err
 	}
+	if o.InputFile == "" {
+		return o.synthetic(counter, words)
+	}
+	d, err := o.dataset(ctx, counter, words)
+	if err != nil {
+		return nil, err
+	}
+	w := d.Workload
 	order, err := conversation.ParseOrder(o.Order)
 	if err != nil {
 		return nil, err
 	}
-	return &workload{file: w, list: w.Conversations, source: func(int) (conversation.Source, error) {
+	return &workload{file: w, stats: &d.Stats, counter: counter, list: w.Conversations, source: func(int) (conversation.Source, error) {
 		return conversation.NewDataset(w.Conversations, order, o.Seed)
 	}}, nil
 }
 
-func (o *options) synthetic() (*workload, error) {
+func (o *options) synthetic(counter token.Counter, words *token.Words) (*workload, error) {
 	scenario, err := input.ParseScenario(o.Scenario)
 	if err != nil {
 		return nil, err
 	}
 	s := input.Synthetic{Scenario: scenario, SharedSystem: o.SharedSystem, UserContext: o.UserContext,
-		Prefixes: o.Prefixes, PrefixLength: o.PrefixLength, Documents: o.Documents, Seed: o.Seed}
+		Prefixes: o.Prefixes, PrefixLength: o.PrefixLength, Documents: o.Documents, Seed: o.Seed, Words: words}
 	if o.TurnsMean > 0 {
 		s.Turns = input.Length{Law: input.Normal, A: o.TurnsMean, B: o.TurnsStd}
 	}
 	if o.DelayMean > 0 {
 		s.Delay = input.Length{Law: input.Normal, A: o.DelayMean, B: o.DelayStd}
 	}
-	return &workload{list: s.Take(max(o.Preview, 1)), source: func(n int) (conversation.Source, error) {
+	return &workload{counter: counter, list: s.Take(max(o.Preview, 1)), source: func(n int) (conversation.Source, error) {
 		of := s
 		of.Seed += int64(n)
 		return of.NewSource(), nil
@@ -144,7 +153,7 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 	}
 	shape := o.shape()
 	p := &load.Plan{
-		Target: target, Models: o.Models, List: w.list, SLOs: slos, Slice: o.Slice, Seed: o.Seed, MaxTokens: o.MaxTokens,
+		Target: target, Models: o.Models, List: w.list, SLOs: slos, Slice: o.Slice, Seed: o.Seed, MaxTokens: o.MaxTokens, Counter: w.counter,
 		SessionHeader: o.SessionHeader, ServerMetrics: o.ServerMetrics, Worker: fmt.Sprintf("local-%d", os.Getpid()),
 		Profile: drive.Phase{Name: metrics.Profiling, Shape: shape, Requests: o.Requests, Sessions: o.Sessions, Duration: o.Duration,
 			Grace: o.Grace, CancelPercent: o.CancelRate, CancelDelay: o.CancelDelay},

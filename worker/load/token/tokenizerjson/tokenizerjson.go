@@ -80,18 +80,21 @@ func Open(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// label names a tokenizer by its directory, which is the model's, where the
-// file has its usual name.
+// label names a tokenizer by its model where the file has its usual name: by
+// its directory, or by the model's directory in Hugging Face's cache.
 func label(path string) string {
 	base := filepath.Base(path)
-	if base != "tokenizer.json" {
-		return base
-	}
 	full, err := filepath.Abs(path)
-	if err != nil {
+	if base != "tokenizer.json" || err != nil {
 		return base
 	}
-	return filepath.Base(filepath.Dir(full))
+	dir := filepath.Dir(full)
+	if up := filepath.Dir(dir); filepath.Base(up) == "snapshots" {
+		if model, ok := strings.CutPrefix(filepath.Base(filepath.Dir(up)), "models--"); ok {
+			return strings.ReplaceAll(model, "--", "/")
+		}
+	}
+	return filepath.Base(dir)
 }
 
 // Parse reads the text of a tokenizer.json.

@@ -137,6 +137,31 @@ func TestADirectoryNamesItsTokenizer(t *testing.T) {
 	require.False(t, sort.StringsAreSorted(words), "in the vocabulary's order")
 }
 
+func TestModelsInTheLocalCache(t *testing.T) {
+	hub := t.TempDir()
+	t.Setenv("HF_HUB_CACHE", hub)
+	raw, err := os.ReadFile(filepath.Join("testdata", "gpt2.json"))
+	require.NoError(t, err)
+	for _, at := range []string{"models--org--named/snapshots/abc", "models--org--named/snapshots/def", "models--gpt2/snapshots/xyz"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(hub, at), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(hub, at, "tokenizer.json"), raw, 0o600))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(hub, "models--org--named", "refs"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(hub, "models--org--named", "refs", "main"), []byte("def\n"), 0o600))
+	for name, want := range map[string]string{"org/named": "models--org--named/snapshots/def", "gpt2": "models--gpt2/snapshots/xyz"} {
+		at, err := Find(name)
+		require.NoError(t, err)
+		require.Equal(t, filepath.Join(hub, want, "tokenizer.json"), at)
+		tok, err := Open(at)
+		require.NoError(t, err)
+		require.Equal(t, "tokenizer "+name, tok.Name())
+	}
+	for _, name := range []string{"", "org/other", "a/b/c", "../named", "org/.."} {
+		_, err := Find(name)
+		require.ErrorIs(t, err, ErrNotFound, name)
+	}
+}
+
 // A word as long as the whole text takes n·log n steps, not n²: with squares
 // this test would not end within the package's time-out.
 func TestLongWords(t *testing.T) {
