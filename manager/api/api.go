@@ -105,6 +105,7 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	a.insightRoutes(api)
 	a.exportRoutes(api)
 	a.workerRoutes(api)
+	a.presetRoutes(api)
 	a.eventRoutes(api)
 	complete(described.OpenAPI())
 	return router, described.OpenAPI()

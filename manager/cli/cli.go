@@ -92,7 +92,7 @@ that "fleetune up" runs on this machine.`,
 			root.AddCommand(c)
 		}
 	}
-	group("tasks", a.submitCommand(), a.waitCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.applyCommand())
+	group("tasks", a.submitCommand(), a.waitCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.applyCommand(), a.presetsCommand())
 	group("look", a.tasksCommand(), a.showCommand(), a.experimentsCommand(), a.bestCommand(), a.watchCommand(), a.logsCommand(),
 		a.insightCommand(), a.whyCommand(), a.exportCommand())
 	group("fleet", a.workersCommand(), a.drainCommand())
