@@ -52,6 +52,7 @@ type API struct {
 	handler http.Handler
 	// insights has a place for each that may be computed at once.
 	insights chan struct{}
+	gathers  gathers
 	// current remembers that the schema was found up to date: it never goes back.
 	current atomic.Bool
 }
@@ -101,6 +102,7 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	a.submitRoutes(api)
 	a.experimentRoutes(api)
 	a.logRoutes(api)
+	a.loadRoutes(api)
 	a.whyRoutes(api)
 	a.insightRoutes(api)
 	a.exportRoutes(api)

@@ -50,6 +50,12 @@ func (a *app) dial() (*client.Client, error) {
 	return c, nil
 }
 
+// Dial makes a client of the manager that the environment names, else of the
+// one that is up on this machine, for commands of other rooms.
+func Dial(getenv func(string) string) (*client.Client, error) {
+	return (&app{Environment: Environment{Getenv: getenv}}).dial()
+}
+
 // local reads how to reach the Fleetune that is up on this machine.
 func (a *app) local() (url, token string, err error) {
 	root, err := local.DefaultRoot(a.Getenv)

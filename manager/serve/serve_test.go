@@ -20,7 +20,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) {
+	if os.Getenv(beWorker) != "" {
+		workerProcess() // a test started this program again, to be a worker
+		return
+	}
+	pgtest.Main(m, goleak.IgnoreCurrent())
+}
 
 func TestSecretsAreReadFromFilesThatOthersCannotRead(t *testing.T) {
 	const good = "0123456789abcdef"

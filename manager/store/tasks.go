@@ -67,7 +67,7 @@ type NewTask struct {
 	Spec    *task.Task
 	Source  string
 	Planned int
-	// Bundle holds the task's file contents under Spec.Command.Bundle; may be nil.
+	// Bundle holds the task's file contents under Spec.Bundle(); may be nil.
 	Bundle []byte
 	// Served and Frozen are the records that serve the task; Served is nil where
 	// its file does not ask.
@@ -87,7 +87,7 @@ func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if n.Bundle != nil {
 			if _, err := tx.Exec(ctx, `INSERT INTO bundles (digest, data) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-				n.Spec.Command.Bundle, n.Bundle); err != nil {
+				n.Spec.Bundle(), n.Bundle); err != nil {
 				return fmt.Errorf("storing the bundle: %w", err)
 			}
 		}

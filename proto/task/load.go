@@ -74,3 +74,14 @@ func NewLoad(name string, l Load, limit time.Duration, where node.Requirements) 
 		},
 	}, nil
 }
+
+// Bundle is the digest of the files that travel with the task, or empty.
+func (t *Task) Bundle() string {
+	switch {
+	case t.Command != nil:
+		return t.Command.Bundle
+	case t.Load != nil:
+		return t.Load.Bundle
+	}
+	return ""
+}

@@ -22,6 +22,7 @@ const (
 	BeatSubjects   = prefix + "beat.*"
 	FetchSubjects  = prefix + "fetch.*"
 	HintSubjects   = prefix + "hint.>"
+	LoadSubjects   = prefix + "load.*.*"
 	// ProgressSubjects carry what running attempts have measured so far.
 	ProgressSubjects = prefix + "progress.*"
 )
@@ -54,6 +55,18 @@ func FetchSubject(worker string) string { return prefix + "fetch." + worker }
 
 // ProgressSubject is where a worker tells what its attempts measure.
 func ProgressSubject(worker string) string { return prefix + "progress." + worker }
+
+// LoadSubject is where a worker calls on whoever gathers the shares of a load,
+// which is a task.
+func LoadSubject(task uuid.UUID, worker string) string {
+	return prefix + "load." + task.String() + "." + worker
+}
+
+// GatherSubject matches the calls of all shares of a load.
+func GatherSubject(task uuid.UUID) string { return prefix + "load." + task.String() + ".*" }
+
+// WorkerLoads matches every load that a worker may take part in.
+func WorkerLoads(worker string) string { return prefix + "load.*." + worker }
 
 // ControlSubject is where a worker listens.
 func ControlSubject(worker string) string { return prefix + "control." + worker }

@@ -32,7 +32,9 @@ func messages() map[string]any {
 		"Offer": &Offer{}, "Claim": &Claim{}, "ClaimItem": &ClaimItem{}, "ClaimReply": &ClaimReply{}, "Grant": &Grant{},
 		"Beat": &Beat{}, "Held": &Held{}, "BeatReply": &BeatReply{}, "Queue": &Queue{}, "Report": &Report{},
 		"Confirm": &Confirm{}, "Attempted": &Attempted{}, "Control": &Control{}, "Hint": &Hint{}, "Fetch": &Fetch{},
-		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{}, "Fidelity": &Fidelity{}, "Progress": &Progress{}, "Enough": &Enough{},
+		"FetchReply": &FetchReply{}, "LogChunk": &LogChunk{},
+		"LoadCall": &LoadCall{}, "LoadClock": &LoadClock{}, "LoadProgress": &LoadProgress{},
+		"LoadPart": &LoadPart{}, "LoadReply": &LoadReply{}, "Fidelity": &Fidelity{}, "Progress": &Progress{}, "Enough": &Enough{},
 	}
 }
 
@@ -194,6 +196,7 @@ func TestSubjects(t *testing.T) {
 		ProgressSubject("w-1"):                   {ProgressSubjects},
 		HintSubject("default_any_1"):             {HintSubjects},
 		LogSubject("w-1", id):                    {LogSubjects, ExperimentLogs(id)},
+		LoadSubject(id, "w-1"):                   {LoadSubjects, GatherSubject(id), WorkerLoads("w-1")},
 	} {
 		for _, filter := range filters {
 			require.True(t, matches(filter, subject), "%s, %s", filter, subject)

@@ -46,6 +46,7 @@ func workerPermissions(name string) *server.Permissions {
 			wire.ReportSubject(name),
 			wire.ProgressSubject(name),
 			wire.WorkerLogs(name),
+			wire.WorkerLoads(name),
 			"$JS.API.CONSUMER.MSG.NEXT." + wire.StreamWork + ".>",
 			"$JS.API.CONSUMER.INFO." + wire.StreamWork + ".>",
 			"$JS.ACK." + wire.StreamWork + ".>",

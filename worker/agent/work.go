@@ -155,6 +155,10 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 			_ = m.NakWithDelay(time.Second) // if this is lost, AckWait brings it back
 			continue
 		}
+		if a.shares(o, offers) {
+			_ = m.NakWithDelay(shareDelay) // if this is lost, AckWait brings it back
+			continue
+		}
 		item := wire.ClaimItem{ID: uuid.New(), Experiment: o.Experiment}
 		if lease := places[len(offers)].lease; lease != nil {
 			item.Devices = lease.IDs()

@@ -20,9 +20,10 @@ import (
 	"github.com/fleetune/fleetune/worker/load/report"
 )
 
-// Command returns the bench command. It fails when no request succeeded.
-func Command() *cobra.Command {
-	o := &options{}
+// Command returns the bench command. It fails when no request succeeded. The
+// fleet takes loads of several workers; nil means that there is none.
+func Command(fleet Fleet) *cobra.Command {
+	o := &options{fleet: fleet}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure an OpenAI-compatible server under load",
@@ -138,6 +139,9 @@ func (s *session) repeat(ctx context.Context) (*report.Document, error) {
 }
 
 func (s *session) once(ctx context.Context, o *options) (*load.Result, error) {
+	if o.Workers > 0 {
+		return s.fleetOnce(ctx, o)
+	}
 	plan, err := o.plan(s.workload, s.runs)
 	if err != nil {
 		return nil, err

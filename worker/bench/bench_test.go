@@ -35,7 +35,7 @@ func serve(t *testing.T, behave func(n int, r *mockopenai.Recording) mockopenai.
 }
 
 func call(ctx context.Context, args ...string) (string, error) {
-	c := Command()
+	c := Command(nil)
 	var out bytes.Buffer
 	c.SetOut(&out)
 	c.SetErr(&bytes.Buffer{})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/input"
 )
@@ -110,6 +111,9 @@ type options struct {
 	Preview int    `json:"-"`
 
 	dataOptions
+
+	fleetOptions
+	fleet Fleet
 }
 
 func (o *options) flags(f *pflag.FlagSet) {
@@ -177,6 +181,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.CancelDelay, "request-cancellation-delay", 0, "time from sending to hanging up")
 	f.StringVar(&o.Goodput, "goodput", "", "SLOs of every request, such as 'time_to_first_token:200 inter_token_latency:20'")
 
+	o.fleetOptions.flags(f)
+
 	f.Float64Var(&o.StartMin, "trajectory-start-min-ratio", 0.25, "earliest start inside an agentic trace, as a share of it")
 	f.Float64Var(&o.StartMax, "trajectory-start-max-ratio", 0.75, "latest start inside an agentic trace")
 	f.StringVar(&o.CacheBust, "cache-bust", "", "none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix")
@@ -236,6 +242,7 @@ func (o *options) validate() error {
 	bad(o.Sweep != "" && o.Search != "", "--sweep and --search exclude each other")
 	bad((o.Sweep != "" || o.Search != "") && (o.Schedule || o.UserRate > 0), "--sweep and --search vary a concurrency or a rate, not a schedule or users")
 	bad((o.Sweep != "" || o.Search != "") && o.Runs > 1, "--num-profile-runs does not go with --sweep or --search")
+	bad(o.Workers < 0 || o.Workers > task.MaxShares, fmt.Sprintf("--workers must be between 0 and %d", task.MaxShares))
 	bad(o.Runs < 1 || o.Runs > 10, "--num-profile-runs must be between 1 and 10")
 	bad(!(o.Confidence > 0 && o.Confidence < 1), "--confidence-level must be between 0 and 1")
 	bad(o.Concurrency < 0 || o.Requests < 0 || o.Sessions < 0 || o.Rate < 0, "counts and rates must not be negative")

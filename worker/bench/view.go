@@ -3,7 +3,10 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +25,7 @@ type view struct {
 	before load.Progress
 	shown  time.Duration
 	dirty  bool
+	stand  string // how many shares were where, last
 }
 
 // plainEvery is how often a line is written where there is no terminal.
@@ -68,6 +72,39 @@ func (v *view) show(p load.Progress) {
 			_, _ = fmt.Fprintln(v.w, line) // progress may be lost
 		}
 	}
+}
+
+// showShares takes where the shares of a load stand.
+func (v *view) showShares(start *time.Time, shares []load.Share) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	states := map[string]int{}
+	sum := load.Share{}
+	for _, s := range shares {
+		states[s.State]++
+		sum.Requests, sum.Failed = sum.Requests+s.Requests, sum.Failed+s.Failed
+		sum.InFlight, sum.Tokens = sum.InFlight+s.InFlight, sum.Tokens+s.Tokens
+	}
+	var counts []string
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		counts = append(counts, fmt.Sprintf("%d %s", states[state], state))
+	}
+	stand := strings.Join(counts, ", ")
+	line := fmt.Sprintf("%sshares: %s", v.head, stand)
+	elapsed := time.Duration(0)
+	if start != nil {
+		elapsed = max(0, time.Since(*start))
+		line += fmt.Sprintf("  %s  done %d  failed %d  in flight %d  tokens %d", elapsed.Round(time.Second), sum.Requests, sum.Failed, sum.InFlight, sum.Tokens)
+	}
+	switch {
+	case v.mode == "live":
+		_, _ = fmt.Fprintf(v.w, "\r\x1b[K%s", line) // progress may be lost
+		v.dirty = true
+	case v.mode == "plain" && (elapsed-v.shown >= plainEvery || stand != v.stand):
+		v.shown = elapsed
+		_, _ = fmt.Fprintln(v.w, line) // progress may be lost
+	}
+	v.stand = stand
 }
 
 // end leaves the line that renews itself.

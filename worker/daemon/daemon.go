@@ -13,11 +13,15 @@ import (
 
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/fleetune/fleetune/worker/agent"
+	"github.com/fleetune/fleetune/worker/bench"
 	"github.com/fleetune/fleetune/worker/command"
 	"github.com/fleetune/fleetune/worker/device"
+	"github.com/fleetune/fleetune/worker/load/share"
 	"github.com/fleetune/fleetune/worker/process"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 )
@@ -73,6 +77,7 @@ func Run(ctx context.Context, c Config, drain <-chan struct{}) (err error) {
 		Kinds: map[string]agent.Kind{
 			task.KindCommand: agent.Command{Runner: command.New(runner, command.Options{Secret: c.secret})},
 			task.KindNoop:    agent.Noop{},
+			task.KindLoad:    agent.Load{Runner: c.shares(b)},
 		},
 	})
 	if err != nil {
@@ -97,6 +102,16 @@ func Run(ctx context.Context, c Config, drain <-chan struct{}) (err error) {
 		return nil
 	})
 	return group.Wait()
+}
+
+// shares runs this worker's shares of loads.
+func (c Config) shares(b *bus.Bus) *share.Runner {
+	return &share.Runner{
+		Worker: c.Name, Plan: bench.SharePlan, Secret: c.secret,
+		Call: func(ctx context.Context, load uuid.UUID, call wire.LoadCall) (wire.LoadReply, error) {
+			return bus.Request[wire.LoadReply](ctx, b, wire.LoadSubject(load, c.Name), call)
+		},
+	}
 }
 
 // obey passes on drain wishes.
@@ -141,7 +156,7 @@ func (c Config) advertisement() node.Advertisement {
 		host = c.Name
 	}
 	return node.Advertisement{
-		Worker: c.Name, Host: host, Pool: c.Pool, Labels: c.labels(), Kinds: []string{task.KindCommand, task.KindNoop},
+		Worker: c.Name, Host: host, Pool: c.Pool, Labels: c.labels(), Kinds: []string{task.KindCommand, task.KindNoop, task.KindLoad},
 		Launchers: []string{"local"}, Secrets: c.secretNames(), Version: c.Version, StartedAt: time.Now(),
 	}
 }

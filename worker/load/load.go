@@ -57,6 +57,8 @@ type Plan struct {
 	// Ready is called once the warm-up is over and tells when profiling
 	// starts, so that several processes can start together; nil starts at once.
 	Ready func(ctx context.Context) (time.Time, error)
+	// Lead is how long after that start this plan's first request is due.
+	Lead time.Duration
 	// OnStart is called once before the first record, with the instant that
 	// records count from; may be nil.
 	OnStart func(epoch time.Time)
@@ -96,6 +98,9 @@ type Result struct {
 	Cancelled  bool
 	// Tokens says what counted tokens where the server did not.
 	Tokens string
+
+	// Shares tell how the workers' shares went; nil when one process did it all.
+	Shares []Share
 
 	// What Part packs: the collectors, the figures of the server, and when
 	// profiling began, in ns since Start.
@@ -273,7 +278,7 @@ func (r *run) ready(ctx context.Context) error {
 		}
 		return fmt.Errorf("waiting for the start: %w", err)
 	}
-	_ = r.pacer.SleepUntil(ctx, at) // the end of ctx shows right after
+	_ = r.pacer.SleepUntil(ctx, at.Add(r.plan.Lead)) // the end of ctx shows right after
 	r.zero = int64(at.Sub(r.epoch))
 	r.profile.Begin(r.zero)
 	return nil

@@ -31,6 +31,40 @@ type Part struct {
 	Tokens    string            `json:"tokens_counted_by,omitempty"`
 }
 
+// A Share is how one share of a load went that several workers took part in.
+type Share struct {
+	Share  int    `json:"share"`
+	Worker string `json:"worker,omitempty"`
+	// State is where it stands, Reason why it has no result.
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Done is set once its result is here.
+	Done bool `json:"done"`
+	// ClockError is the most that its instants are off by on the shared clock,
+	// Drift how far its clock moved during the load, Late how long after the
+	// common start it began.
+	ClockError time.Duration `json:"clock_error_ns"`
+	Drift      time.Duration `json:"clock_drift_ns"`
+	Late       time.Duration `json:"start_late_ns"`
+	// Requests, failures and tokens as it last told.
+	Requests int   `json:"requests"`
+	Failed   int   `json:"requests_failed"`
+	InFlight int64 `json:"-"`
+	Tokens   int   `json:"output_tokens"`
+}
+
+func (s *Share) String() string {
+	out := fmt.Sprintf("share %d", s.Share)
+	if s.Worker != "" {
+		out += " on worker " + s.Worker
+	}
+	out += " is " + s.State
+	if s.Reason != "" {
+		out += ": " + s.Reason
+	}
+	return out
+}
+
 // maxPart bounds a part that was unpacked, in bytes.
 const maxPart = 1 << 30
 

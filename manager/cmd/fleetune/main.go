@@ -15,6 +15,6 @@ import (
 var version = "dev"
 
 func main() {
-	commands := append(serve.Commands(version), replay.Command(), bench.Command())
+	commands := append(serve.Commands(version), replay.Command(), bench.Command(serve.Fleet{Getenv: os.Getenv}))
 	os.Exit(cli.Main(version, commands...))
 }

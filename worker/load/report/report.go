@@ -46,7 +46,9 @@ type Document struct {
 	// its SLOs.
 	Points []Point  `json:"points,omitempty"`
 	Best   *float64 `json:"highest_load_meeting_slos,omitempty"`
-	Notes  []string `json:"notes,omitempty"`
+	// Shares tell how the workers went that put the load on together.
+	Shares []load.Share `json:"shares,omitempty"`
+	Notes  []string     `json:"notes,omitempty"`
 }
 
 // A Metric is one figure. Everything but unit and avg is left out for figures
@@ -92,7 +94,7 @@ func New(id string, config any, res *load.Result) *Document {
 	d := &Document{
 		Schema: Schema, ID: id, Start: res.Start.UTC(), End: res.End.UTC(), Cancelled: res.Cancelled, Config: config,
 		Metrics: table(res.Summary.Metrics), Errors: res.Summary.Errors, Load: res.Drive, Branches: res.Branches,
-		Series: res.Summary.Series, TokensBy: res.Tokens,
+		Series: res.Summary.Series, TokensBy: res.Tokens, Shares: res.Shares,
 	}
 	if d.Errors == nil {
 		d.Errors = []metrics.ErrorCount{}
@@ -125,8 +127,43 @@ func notes(res *load.Result) []string {
 	if b := res.Branches; b != nil && b.Overflows*100 > b.RequestsIssued {
 		out = append(out, fmt.Sprintf("%d of %d requests overflowed the model's context: more than 1 %%, so the run does not count", b.Overflows, b.RequestsIssued))
 	}
+	out = append(out, together(res.Shares)...)
 	if res.Cancelled {
 		out = append(out, "the run was stopped early; the figures are of what had ended by then")
+	}
+	return out
+}
+
+// together says what workers that put a load on together could not do.
+func together(shares []load.Share) []string {
+	if len(shares) == 0 {
+		return nil
+	}
+	var out []string
+	var far, late time.Duration
+	workers := map[string]int{}
+	told := 0
+	for i := range shares {
+		s := &shares[i]
+		if !s.Done {
+			out = append(out, s.String())
+			continue
+		}
+		told++
+		workers[s.Worker]++
+		far, late = max(far, s.ClockError+s.Drift.Abs()), max(late, s.Late)
+	}
+	if told < len(shares) {
+		out = append(out, fmt.Sprintf("the result is partial: it is that of %d of %d shares", told, len(shares)))
+	}
+	for worker, n := range workers {
+		if n > 1 {
+			out = append(out, fmt.Sprintf("%d shares ran on worker %s", n, worker))
+		}
+	}
+	out = append(out, fmt.Sprintf("workers that put the load on together: %d; their clocks agree to %v, drift included", len(workers), far.Round(time.Microsecond)))
+	if late > time.Millisecond {
+		out = append(out, fmt.Sprintf("the last share began %v after the common start", late.Round(time.Microsecond)))
 	}
 	return out
 }
