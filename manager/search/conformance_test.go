@@ -84,13 +84,14 @@ func history(t *testing.T, s search.Sampler, from []search.Observation, rounds, 
 }
 
 func observe(number int, p space.Point, objectives int) search.Observation {
-	o := search.Observation{Number: number, Point: p, Outcome: experiment.OutcomeSuccess}
+	// Samplers pass constraints over where the problem names none.
+	o := search.Observation{Number: number, Point: p, Outcome: experiment.OutcomeSuccess, Constraints: missed(number, p)}
 	switch {
 	case number%7 == 3:
-		o.Outcome = experiment.OutcomeOutOfMemory
+		o.Outcome, o.Constraints = experiment.OutcomeOutOfMemory, nil
 		return o
 	case number%11 == 5:
-		o.Outcome = experiment.OutcomeLost
+		o.Outcome, o.Constraints = experiment.OutcomeLost, nil
 		return o
 	case number%13 == 6:
 		o.Values = slices.Repeat([]float64{math.NaN()}, objectives)
@@ -105,6 +106,23 @@ func observe(number int, p space.Point, objectives int) search.Observation {
 	return o
 }
 
+// bounded adds two measured constraints.
+func bounded(p search.Problem) search.Problem {
+	p.Constraints = []string{"latency", "memory"}
+	return p
+}
+
+// missed are the constraints of a point, some of them not measured.
+func missed(number int, p space.Point) []float64 {
+	switch {
+	case number%9 == 2:
+		return nil
+	case number%8 == 1:
+		return []float64{math.NaN(), 0.5}
+	}
+	return []float64{loss(p)/8 - 1, 1 - loss(p)/4}
+}
+
 func problem(s space.Space, objectives int) search.Problem {
 	p := search.Problem{Space: s, Seed: 7, Budget: 100}
 	for range objectives {
@@ -113,7 +131,8 @@ func problem(s space.Space, objectives int) search.Problem {
 	return p
 }
 
-// each runs a test on every strategy, in every space, with one and two objectives.
+// each runs a test on every strategy, in every space, with one objective and
+// several, with and without measured constraints.
 func each(t *testing.T, f func(t *testing.T, strategy string, p search.Problem)) {
 	for _, strategy := range search.Strategies() {
 		t.Run(strategy.Name, func(t *testing.T) {
@@ -121,6 +140,10 @@ func each(t *testing.T, f func(t *testing.T, strategy string, p search.Problem))
 				t.Run(name, func(t *testing.T) { f(t, strategy.Name, problem(s, 1)) })
 			}
 			t.Run("two objectives", func(t *testing.T) { f(t, strategy.Name, problem(kernel(), 2)) })
+			t.Run("three objectives", func(t *testing.T) { f(t, strategy.Name, problem(mixed(), 3)) })
+			t.Run("five objectives", func(t *testing.T) { f(t, strategy.Name, problem(kernel(), 5)) })
+			t.Run("constraints", func(t *testing.T) { f(t, strategy.Name, bounded(problem(kernel(), 1))) })
+			t.Run("two objectives and constraints", func(t *testing.T) { f(t, strategy.Name, bounded(problem(huge(), 2))) })
 		})
 	}
 }
@@ -151,7 +174,7 @@ func TestProposalsAreValidAndNew(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		obs := history(t, create(t, strategy, p), nil, 20, 3, len(p.Objectives))
+		obs := history(t, create(t, strategy, p), nil, 12, 3, len(p.Objectives))
 		seen := map[string]bool{}
 		for _, o := range obs {
 			if err := compiled.Contains(o.Point); err != nil {

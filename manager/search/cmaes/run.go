@@ -124,12 +124,18 @@ func (r *run) pick(k int, width float64, rng *rand.Rand) float64 {
 	return float64(len(p) - 1)
 }
 
-// learn moves the distribution by one generation. Points that failed have no
-// weight; when all did, it draws together around its mean.
+// learn moves the distribution by one generation. Points that failed rank last;
+// when all did, it draws together around its mean.
 func (r *run) learn(group []sampler.Trial) {
 	r.generation++
-	order := sampler.Order(group)
-	order = slices.DeleteFunc(order, func(i int) bool { return group[i].Losses == nil && group[i].Constraints == nil })
+	var order, failed []int
+	for _, i := range sampler.Order(group) {
+		if group[i].Losses == nil && group[i].Constraints == nil {
+			failed = append(failed, i)
+		} else {
+			order = append(order, i)
+		}
+	}
 	r.stalled++
 	if len(order) == 0 {
 		r.sigma *= 0.8
@@ -149,16 +155,20 @@ func (r *run) learn(group []sampler.Trial) {
 		r.shift(k, group, chosen, weights)
 	}
 	if len(r.mean) > 0 {
-		steps := make([][]float64, len(chosen))
-		for i, c := range chosen {
-			steps[i] = r.step(&group[c])
-		}
-		r.adapt(steps, weights)
+		r.adapt(r.steps(group, chosen), r.steps(group, append(order[len(chosen):], failed...)), weights)
 		r.margins()
 		if !r.broken {
 			r.decompose()
 		}
 	}
+}
+
+func (r *run) steps(group []sampler.Trial, members []int) [][]float64 {
+	out := make([][]float64, len(members))
+	for i, k := range members {
+		out[i] = r.step(&group[k])
+	}
+	return out
 }
 
 // step is how far a point lies from the mean, in units of sigma and A. A value
@@ -204,8 +214,9 @@ func (r *run) whiten(y []float64) []float64 {
 }
 
 // adapt is one generation of CMA-ES with the default learning rates of Hansen's
-// tutorial (table 1), without negative weights.
-func (r *run) adapt(steps [][]float64, weights []float64) {
+// tutorial (table 1): towards the steps that have weights, away from the others,
+// which are given from better to worse.
+func (r *run) adapt(steps, others [][]float64, weights []float64) {
 	d := len(r.mean)
 	n := float64(d)
 	mu := 1 / floats.Dot(weights, weights)
@@ -237,12 +248,42 @@ func (r *run) adapt(steps [][]float64, weights []float64) {
 	floats.Scale(1-cc, r.pc)
 	floats.AddScaled(r.pc, rises*math.Sqrt(cc*(2-cc)*mu), move)
 
-	r.cov.ScaleSym(1-c1-cmu+(1-rises)*c1*cc*(2-cc), r.cov)
+	away := repulsion(len(steps), len(others), n, mu, c1, cmu)
+	repelled := floats.Sum(away)
+	for i, y := range others { // scaled so that C stays positive (eq. 46)
+		length := floats.Norm(r.whiten(y), 2)
+		away[i] *= n / max(length*length, 1e-12)
+	}
+	r.cov.ScaleSym(1-c1-cmu*(1-repelled)+(1-rises)*c1*cc*(2-cc), r.cov)
+	for i, y := range others {
+		r.cov.SymRankOne(r.cov, -cmu*away[i], mat.NewVecDense(d, y))
+	}
 	r.cov.SymRankOne(r.cov, c1, mat.NewVecDense(d, r.pc))
 	for i, y := range steps {
 		r.cov.SymRankOne(r.cov, cmu*weights[i], mat.NewVecDense(d, y))
 	}
 	r.sigma = min(r.sigma*math.Exp(min(1, cs/ds*(length/chi-1))), 1)
+}
+
+// repulsion gives the amounts of the negative weights of the points ranked after
+// so many chosen ones (Hansen's tutorial, eqs. 49 to 53).
+func repulsion(chosen, others int, n, mu, c1, cmu float64) []float64 {
+	out := make([]float64, others)
+	if others == 0 || cmu == 0 {
+		return out
+	}
+	half := float64(chosen+others+1) / 2
+	for i := range out {
+		out[i] = max(math.Log(float64(chosen+i+1))-math.Log(half), 0)
+	}
+	total := floats.Sum(out)
+	if total == 0 {
+		return out
+	}
+	effective := total * total / floats.Dot(out, out)
+	bound := min(1+c1/cmu, 1+2*effective/(mu+2), (1-c1-cmu)/(n*cmu))
+	floats.Scale(bound/total, out)
+	return out
 }
 
 // shift moves the chances of an unordered parameter's values towards those of

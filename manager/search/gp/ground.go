@@ -3,6 +3,8 @@ package gp
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sort"
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/valid"
@@ -47,11 +49,12 @@ func (g *ground) keep(b *belief) {
 	}
 }
 
-// best returns the free candidate with the largest gain times the probability
-// to work; -1 when none is free.
-func (g *ground) best(goals []*belief, gain gain, free func(valid.Key) bool) int {
+// top returns the n free candidates with the largest gain times the probability
+// to work, as positions, the best first.
+func (g *ground) top(n int, goals []*belief, gain gain, free func(valid.Key) bool) []int {
 	means, deviations := make([]float64, len(goals)), make([]float64, len(goals))
-	best, at := math.Inf(-1), -1
+	var out []int
+	var gains []float64
 	for i := range g.points {
 		if !free(g.keys[i]) {
 			continue
@@ -59,16 +62,61 @@ func (g *ground) best(goals []*belief, gain gain, free func(valid.Key) bool) int
 		for k, b := range goals {
 			means[k], deviations[k] = b.mean[i], math.Sqrt(b.posterior.variance(i))
 		}
-		if a := gain.expect(means, deviations) + g.works[i]; a > best || at < 0 {
-			best, at = a, i
+		a := gain.expect(means, deviations) + g.works[i]
+		if len(out) == n && !(a > gains[n-1]) {
+			continue
+		}
+		at := sort.Search(len(out), func(k int) bool { return a > gains[k] })
+		out, gains = slices.Insert(out, at, i), slices.Insert(gains, at, a)
+		if len(out) > n {
+			out, gains = out[:n], gains[:n]
 		}
 	}
-	return at
+	return out
+}
+
+// Sizes of a climb from a sampled pool to better candidates.
+const (
+	climbs     = 3
+	climbKept  = 150 // candidates kept for a batch
+	climbFrom  = 6   // candidates whose neighbours are looked at
+	climbSteps = 450 // neighbours at most
+)
+
+// higher returns the best candidates with the neighbours of the very best; nil
+// when these have none that are new.
+func (r *round) higher() *ground {
+	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+5, uint64(r.Count())))
+	order := r.ground.top(climbKept, r.goals, r.gain, r.Free)
+	seen := map[valid.Key]struct{}{}
+	var out []valid.Vec
+	for _, i := range order {
+		seen[r.ground.keys[i]] = struct{}{}
+		out = append(out, r.ground.points[i])
+	}
+	from := out[:min(len(out), climbFrom)]
+	for k, v := range from {
+		share := (k + 1) * climbSteps / len(from)
+		neighbors := r.set.Neighbors(v, rng)
+		rng.Shuffle(len(neighbors), func(i, j int) { neighbors[i], neighbors[j] = neighbors[j], neighbors[i] })
+		for _, w := range neighbors {
+			key := r.set.Key(w)
+			if _, ok := seen[key]; ok || !r.Free(key) || len(out) >= len(order)+share {
+				continue
+			}
+			seen[key] = struct{}{}
+			out = append(out, w)
+		}
+	}
+	if len(out) == len(order) {
+		return nil
+	}
+	return r.newGround(out)
 }
 
 // candidates returns every valid point when those are few enough for n points
 // of data over all models, else a sample of them with the neighbours of the best.
-func (r *round) candidates(n int) *ground {
+func (r *round) candidates(n int) (g *ground, all bool) {
 	if r.set.Exact() && r.set.Len() <= enumerate && r.set.Len()*int64(n) <= solvedCells {
 		if r.all == nil {
 			points := make([]valid.Vec, 0, r.set.Len())
@@ -78,16 +126,16 @@ func (r *round) candidates(n int) *ground {
 			r.all = r.newGround(points)
 		}
 		clear(r.all.works)
-		return r.all
+		return r.all, true
 	}
-	return r.newGround(r.pool())
+	return r.newGround(r.pool()), false
 }
 
 // Sizes of a sampled pool.
 const (
-	poolDraws   = 900
+	poolDraws   = 600
 	poolParents = 8
-	poolMost    = 1500
+	poolMost    = 1000
 )
 
 func (r *round) pool() []valid.Vec {

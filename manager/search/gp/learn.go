@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/fleetune/fleetune/manager/search/pareto"
 )
 
 // mostVolume is the number of objectives up to which each has a process of its
@@ -41,8 +43,11 @@ func (r *round) objectives() []data {
 	if len(columns) == 0 {
 		return nil
 	}
-	for k := range columns {
-		columns[k] = warp(columns[k])
+	switch {
+	case len(columns) == 1:
+		columns[0] = warp(columns[0])
+	default:
+		r.bend(columns, d.feasible)
 	}
 	if len(columns) > mostVolume {
 		even := slices.Repeat([]float64{1 / float64(len(columns))}, len(columns))
@@ -160,6 +165,39 @@ func warp(losses []float64) []float64 {
 		}
 	}
 	return out
+}
+
+// bend draws together, for several objectives, what is worse than the worst of
+// the front. On the front's range values stay as they are: what a hypervolume is
+// depends on their proportions.
+func (r *round) bend(columns [][]float64, feasible []bool) {
+	var points [][]float64
+	for i := range columns[0] {
+		if !feasible[i] {
+			continue
+		}
+		p := make([]float64, len(columns))
+		for k := range p {
+			p[k] = columns[k][i]
+		}
+		points = append(points, p)
+	}
+	var front [][]float64
+	for _, i := range pareto.Front(points) {
+		front = append(front, points[i])
+	}
+	for k, column := range columns {
+		low, high := extent(front, k)
+		if !(high > low) {
+			columns[k] = warp(column)
+			continue
+		}
+		for i, v := range column {
+			if v > high {
+				column[i] = high + (high-low)*math.Log1p((v-high)/(high-low))
+			}
+		}
+	}
 }
 
 // logarithms of values that all have one sign, with the sign kept; otherwise the

@@ -104,6 +104,8 @@ type round struct {
 	trials []sampler.Trial
 	ready  bool
 	usable bool
+	flight []sampler.Trial
+	rows   [][]float64 // features of flight
 	ground *ground
 	goals  []*belief
 	gain   gain
@@ -165,41 +167,72 @@ func (r *round) prepare() bool {
 		lessons[k] = r.values[k].train(d)
 		learned = len(lessons[k].y)
 	}
-	flight := r.Flight()
-	flight = flight[:min(len(flight), fantasies)]
-	rows := make([][]float64, len(flight))
-	for i, t := range flight {
-		rows[i] = r.encoder.row(t.Vec)
+	r.flight = r.Flight()
+	r.flight = r.flight[:min(len(r.flight), fantasies)]
+	for _, t := range r.flight {
+		r.rows = append(r.rows, r.encoder.row(t.Vec))
 	}
-	r.ground = r.candidates((learned + len(flight)) * max(len(goals)+len(limits), 1))
-	for k := range lessons {
-		r.goals = append(r.goals, r.values[k].condition(lessons[k], flight, rows, r.ground))
+	if !failing {
+		failures = lesson{}
 	}
+	l := known{goals: lessons, failures: failures}
 	for k, d := range limits {
-		if len(d.y) < fewest {
-			continue
+		if len(d.y) >= fewest {
+			l.limits = append(l.limits, limit{k, r.limits[k].train(d)})
 		}
-		r.ground.keep(r.limits[k].condition(r.limits[k].train(d), flight, rows, r.ground))
 	}
-	if failing {
-		r.ground.work(r.failure.condition(failures, flight, rows, r.ground))
+	g, all := r.candidates((learned + len(r.flight)) * max(len(goals)+len(limits), 1))
+	r.look(g, l)
+	for climb := 0; climb < climbs && !all; climb++ {
+		if g = r.higher(); g == nil {
+			break
+		}
+		r.look(g, l)
 	}
-	r.gain = r.improvement()
 	r.usable = true
 	return true
+}
+
+// known is what the models were trained on in a round.
+type known struct {
+	goals    []lesson
+	limits   []limit
+	failures lesson // empty when nothing failed
+}
+
+// limit is what the model of a constraint was trained on.
+type limit struct {
+	model  int
+	lesson lesson
+}
+
+// look brings the models to a list of candidates.
+func (r *round) look(g *ground, l known) {
+	r.ground, r.goals = g, nil
+	for k := range l.goals {
+		r.goals = append(r.goals, r.values[k].condition(l.goals[k], r.flight, r.rows, g))
+	}
+	for _, limit := range l.limits {
+		g.keep(r.limits[limit.model].condition(limit.lesson, r.flight, r.rows, g))
+	}
+	if len(l.failures.y) > 0 {
+		g.work(r.failure.condition(l.failures, r.flight, r.rows, g))
+	}
+	for _, b := range r.goals {
+		b.posterior.means(b.values, b.mean)
+	}
+	r.gain = r.improvement()
 }
 
 // maximize returns the free candidate of the largest acquisition, and
 // conditions the models on it.
 func (r *round) maximize() (valid.Vec, bool) {
 	g := r.ground
-	for _, b := range r.goals {
-		b.posterior.means(b.values, b.mean)
-	}
-	at := g.best(r.goals, r.gain, r.Free)
-	if at < 0 {
+	order := g.top(1, r.goals, r.gain, r.Free)
+	if len(order) == 0 {
 		return nil, false
 	}
+	at := order[0]
 	believed := make([]float64, len(r.goals))
 	for k, b := range r.goals {
 		believed[k] = b.mean[at]
