@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/dataset"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 	"github.com/fleetune/fleetune/worker/load/input"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/token"
+	"github.com/fleetune/fleetune/worker/load/token/tokenizerjson"
 	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
@@ -41,11 +43,64 @@ type CellOptions struct {
 	// Seed makes the prompts repeatable: the same cell and seed send the same
 	// ones, in the same order.
 	Seed int64
-	// Dataset is played by the scenario "dataset".
+	// Dataset is played by the scenario "dataset", and gives the text of the
+	// prompts of all others, whose lengths are the scenario's.
 	Dataset []*conversation.Conversation
 	// Extra members of every request body.
-	Extra   map[string]any
+	Extra map[string]any
+	// Counter counts where the server does not, and measures prompts; nil is
+	// the byte fallback. Words make filler that is as long as it says.
 	Counter token.Counter
+	Words   *token.Words
+}
+
+// Inputs are what the cells of a benchmark have in common: where prompts come
+// from, and what counts their tokens.
+type Inputs struct {
+	// Dataset is a path or a URL; empty for synthetic prompts.
+	Dataset     string
+	Deduplicate bool
+	// Token opens the dataset's URL; empty for none.
+	Token string
+	// Tokenizer is a tokenizer.json, a model's directory, or a model in the
+	// local Hugging Face cache; empty counts by the byte fallback.
+	Tokenizer string
+	// Seed of what the dataset's format draws.
+	Seed int64
+	// Cache is the directory of downloaded datasets; empty is the user's own.
+	Cache string
+}
+
+// Open reads the dataset and the tokenizer, and sets what they are in the
+// options of the cells. The returned figures are nil without a dataset.
+func (in Inputs) Open(ctx context.Context, opt *CellOptions) (*dataset.Stats, error) {
+	opt.Counter, opt.Words = token.Bytes{}, nil
+	if in.Tokenizer != "" {
+		path, err := tokenizerjson.Find(in.Tokenizer)
+		if err != nil {
+			return nil, fmt.Errorf("finding the tokenizer: %w", err)
+		}
+		t, err := tokenizerjson.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		opt.Counter, opt.Words = t, token.NewWords(t)
+	}
+	if in.Dataset == "" {
+		return nil, nil
+	}
+	d, err := dataset.Load(ctx, in.Dataset, dataset.Options{
+		Input: input.Options{Seed: in.Seed, Counter: opt.Counter, Words: opt.Words},
+		Fetch: dataset.Fetch{Cache: in.Cache, Token: in.Token}, Deduplicate: in.Deduplicate,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Trees) > 0 {
+		return nil, fmt.Errorf("%s holds agentic trees, which cells do not play", d.Stats.Source)
+	}
+	opt.Dataset = d.Conversations
+	return &d.Stats, nil
 }
 
 // CellResult holds the figures of a cell. Stats are zero where no request gave
@@ -113,7 +168,13 @@ func (c Cell) plan(opt CellOptions) (*Plan, error) {
 		// Every cell has prompts of its own: those of the cell before would be
 		// found in the server's prefix cache.
 		seed := conversation.Seed(opt.Seed, c.String())
-		plan.Source = input.Synthetic{Scenario: scenario, Seed: int64(seed)}.NewSource()
+		s := input.Synthetic{Scenario: scenario, Seed: int64(seed), Words: opt.Words}
+		if len(opt.Dataset) > 0 {
+			if s.Texts, err = input.NewTexts(opt.Dataset, opt.Counter); err != nil {
+				return nil, err
+			}
+		}
+		plan.Source = s.NewSource()
 		return plan, nil
 	}
 	d, err := conversation.NewDataset(opt.Dataset, conversation.Sequential, opt.Seed)

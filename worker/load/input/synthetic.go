@@ -25,6 +25,8 @@ type Synthetic struct {
 	Seed      int64
 	// Words make the filler; nil makes the fallback's.
 	Words *token.Words
+	// Texts are cut into the users' messages instead of filler; nil for none.
+	Texts *Texts
 }
 
 // source makes conversations without end; the n-th is always the same.
@@ -69,7 +71,14 @@ func (s *Synthetic) make(seed uint64, n int64) *conversation.Conversation {
 		} else if s.Delay != (Length{}) {
 			t.Delay = max(0, time.Duration(s.delay(rng.Uint64())*float64(time.Second)))
 		}
-		t.Messages = append(t.Messages, conversation.Filler("user", conversation.Fill{Seed: rng.Uint64(), Tokens: length}))
+		text := rng.Uint64()
+		if s.Texts != nil {
+			var m conversation.Message
+			m, length = s.Texts.message(text, length)
+			t.Messages = append(t.Messages, m)
+		} else {
+			t.Messages = append(t.Messages, conversation.Filler("user", conversation.Fill{Seed: text, Tokens: length}))
+		}
 		total += length
 		t.InputTokens = total
 		total += t.MaxTokens
