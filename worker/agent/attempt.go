@@ -126,7 +126,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	defer cancel()
 	staged, ended := a.Kinds[at.offer.Kind].Stage(early, command.Job{
 		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(at.dir, "work"), Files: a.files, Log: logs.file,
-		BuildCores: a.BuildCores, Progress: a.progress(at),
+		BuildCores: a.BuildCores, Progress: a.progress(at), Phase: func(name string) { a.enter(at, name) },
 	})
 	at.timings["staging"] = time.Since(began)
 	if ended != nil {

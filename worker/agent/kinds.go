@@ -9,6 +9,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/worker/command"
+	"github.com/fleetune/fleetune/worker/serving"
 )
 
 // A Kind runs experiments of one kind. Stage does what needs no devices, in
@@ -37,6 +38,18 @@ func (c Command) Stage(ctx context.Context, j command.Job) (Staged, *command.Res
 		return nil, &result
 	}
 	staged, result := c.Runner.Stage(ctx, j)
+	if result != nil {
+		return nil, result
+	}
+	return staged, nil
+}
+
+// Serving runs serving experiments.
+type Serving struct{ *serving.Kind }
+
+// Stage plans the experiment and fetches its model.
+func (s Serving) Stage(ctx context.Context, j command.Job) (Staged, *command.Result) {
+	staged, result := s.Kind.Stage(ctx, j)
 	if result != nil {
 		return nil, result
 	}

@@ -45,6 +45,9 @@ type Job struct {
 	// What it was told may lead to the end of the attempt: then ctx ends, and the
 	// result is OutcomeCancelled with what was measured until then.
 	Progress func(samples map[string][]float64)
+	// Phase hears which part of the attempt begins, for whoever watches; may be
+	// nil.
+	Phase func(name string)
 }
 
 // A Result is how an attempt ended.

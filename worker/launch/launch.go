@@ -54,9 +54,9 @@ type Server interface {
 	// Log is the engine's output so far, bounded: its beginning and, once the
 	// engine has ended, its last part too.
 	Log() string
-	// Stop ends the engine. It asks first and waits for grace; then it kills,
-	// and returns nil only when the engine is proven gone. ctx bounds the
-	// proof where it takes an API's word. Stop may be called more than once.
+	// Stop ends the engine. It asks first and waits as Wait does; then it
+	// kills, and returns nil only when the engine is proven gone, which has a
+	// bound of its own. Stop may be called more than once.
 	Stop(ctx context.Context, grace time.Duration) error
 }
 
@@ -73,9 +73,13 @@ type Spec struct {
 	// Program is the interpreter or program on the local launcher, for the
 	// environment it needs; Command has it already.
 	Program []string
+	// File holds settings that have no flag; nil for none.
+	File *File
 	// Env is the engine's environment without its secrets, Secrets the rest.
 	Env, Secrets map[string]string
 	Devices      []node.Device
+	// Accelerators is how many devices the engine asks a cluster for.
+	Accelerators int
 	// Image of the engine, for launchers that run one.
 	Image string
 	Model Model
@@ -116,8 +120,37 @@ type Place struct {
 	Port int
 	// ModelPath is the model as the engine sees it: a path, or a hub id.
 	ModelPath string
-	// Container says that the image's own program is used.
+	// File is the spec's file as the engine sees it; empty without one.
+	File string
+	// Container says that the command replaces an image's entry point.
 	Container bool
+}
+
+// A File is read by the engine at its start.
+type File struct{ Name, Content string }
+
+// Courtesy is how long an engine may still take to end when nobody can wait.
+const Courtesy = time.Second
+
+// Wait waits for the end of an engine that was asked to stop: for grace at
+// most, and for Courtesy at most once ctx has ended.
+func Wait(ctx context.Context, done <-chan struct{}, grace time.Duration) {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return
+	case <-timer.C:
+		return
+	case <-ctx.Done():
+	}
+	last := time.NewTimer(min(grace, Courtesy))
+	defer last.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-last.C:
+	}
 }
 
 // Facts of a launch, for the measurement.

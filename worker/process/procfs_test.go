@@ -2,10 +2,7 @@ package process
 
 import (
 	"os"
-	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
 func FuzzParseStat(f *testing.F) {
@@ -28,24 +25,4 @@ func TestParseStat(t *testing.T) {
 	if !ok || self.pid != os.Getpid() || self.parent != os.Getppid() || self.zombie || self.started == 0 {
 		t.Errorf("this process reads as %+v, %v", self, ok)
 	}
-}
-
-// TestCaptureKeepsBothEnds compares a capture with the simple way: keep all,
-// cut later.
-func TestCaptureKeepsBothEnds(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		limit := rapid.IntRange(1, 40).Draw(t, "limit")
-		pieces := rapid.SliceOf(rapid.StringMatching("[a-z]{0,30}")).Draw(t, "pieces")
-		r := ring{limit: limit}
-		var dropped int64
-		for _, p := range pieces {
-			dropped += r.add([]byte(p))
-		}
-		all := strings.Join(pieces, "")
-		want := all[max(0, len(all)-limit):]
-		first, second := r.content()
-		if got := string(first) + string(second); got != want || dropped != int64(len(all)-len(want)) {
-			t.Fatalf("kept %q and dropped %d, want %q", got, dropped, want)
-		}
-	})
 }

@@ -74,11 +74,15 @@ func (l *Launcher) Launch(ctx context.Context, s launch.Spec) (launch.Server, er
 		model = s.Model.ID
 	}
 	v := &server{port: held, done: make(chan struct{}), log: s.Log("engine")}
-	v.facts.Command = s.Command(launch.Place{Host: "127.0.0.1", Port: held.Number, ModelPath: model})
+	place := launch.Place{Host: "127.0.0.1", Port: held.Number, ModelPath: model}
+	if s.File != nil {
+		place.File = filepath.Join(s.Dir, filepath.Base(s.File.Name))
+	}
+	v.facts.Command = s.Command(place)
 	v.url = fmt.Sprintf("http://127.0.0.1:%d", held.Number)
-	if err := os.MkdirAll(filepath.Join(s.Dir, "tmp"), 0o700); err != nil {
+	if err := prepare(s, place.File); err != nil {
 		held.Release()
-		return nil, fmt.Errorf("%w: making the engine's folder: %w", launch.ErrPlace, err)
+		return nil, fmt.Errorf("%w: %w", launch.ErrPlace, err)
 	}
 	// The engine outlives the start: Stop ends it.
 	inner, kill := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -94,6 +98,18 @@ func (l *Launcher) Launch(ctx context.Context, s launch.Spec) (launch.Server, er
 	}
 	go v.watch()
 	return v, nil
+}
+
+// prepare makes the engine's folder with what it reads there.
+func prepare(s launch.Spec, file string) error {
+	err := os.MkdirAll(filepath.Join(s.Dir, "tmp"), 0o700)
+	if err == nil && s.File != nil {
+		err = os.WriteFile(file, []byte(s.File.Content), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("making the engine's folder: %w", err)
+	}
+	return nil
 }
 
 // passed variables reach every engine: where programs and libraries lie, the
@@ -186,8 +202,8 @@ func (v *server) Log() string {
 }
 
 // Stop sends SIGTERM to the engine's group, and after grace SIGKILL to its
-// whole tree. The proof has a bound of its own, so ctx is not asked.
-func (v *server) Stop(_ context.Context, grace time.Duration) error {
+// whole tree.
+func (v *server) Stop(ctx context.Context, grace time.Duration) error {
 	select {
 	case <-v.done:
 	default:
@@ -195,12 +211,7 @@ func (v *server) Stop(_ context.Context, grace time.Duration) error {
 	}
 	if grace > 0 {
 		v.process.Terminate()
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-v.done:
-		case <-timer.C:
-		}
+		launch.Wait(ctx, v.done, grace)
 	}
 	v.kill(errStopped)
 	<-v.done

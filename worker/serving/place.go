@@ -1,0 +1,172 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/shared/engine"
+	"github.com/fleetune/fleetune/worker/command"
+	"github.com/fleetune/fleetune/worker/launch"
+	"github.com/fleetune/fleetune/worker/serving/hub"
+)
+
+// place brings a side's model to this node where the launcher needs it here,
+// and reads its shape.
+func (s *Staged) place(ctx context.Context, side *side) *command.Result {
+	m := side.plan.Model
+	side.model = launch.Model{ID: m.ID, Revision: m.Revision}
+	if s.spec.Simulate != nil || s.spec.Launcher != localName && s.spec.Launcher != "docker" {
+		return nil // the engine knows it, or fetches it where it runs
+	}
+	const phase = "download"
+	side.model.Cache = s.kind.Hub.Cache
+	path, err := s.kind.Hub.Find(m)
+	if errors.Is(err, hub.ErrMissing) && hub.Remote(m.ID) {
+		s.enter(phase)
+		path, err = s.fetch(ctx, side)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, hub.ErrMissing):
+		res := failed(experiment.OutcomeFailed, phase, "name a folder that every worker of the task has, or a model of the hub as org/name", err.Error())
+		res.Failure.Cause = string(engine.CauseMissingModel)
+		return res
+	case errors.Is(err, hub.ErrGated):
+		res := failed(experiment.OutcomeFailed, phase, "accept the model's terms on the hub, and name the secret with a token that may read it", err.Error())
+		res.Failure.Cause = string(engine.CauseGatedModel)
+		return res
+	default:
+		return infra(ctx, phase, err)
+	}
+	side.model.Path, side.model.Offline = path, true
+	return s.shape(side, path)
+}
+
+// fetch brings the model from the hub.
+func (s *Staged) fetch(ctx context.Context, side *side) (string, error) {
+	m, token := side.plan.Model, ""
+	if m.TokenSecret != "" {
+		var err error
+		if token, err = s.kind.Secret(m.TokenSecret); err != nil {
+			return "", fmt.Errorf("resolving secret %q: %w", m.TokenSecret, err)
+		}
+	}
+	s.journal.line("fetching %s", m.ID)
+	return s.kind.Hub.Fetch(ctx, m, trim(token), func(line string) { s.journal.line("%s", s.masked.Text(line)) })
+}
+
+// shape reads the model's config.json, if it has one. The plan is checked
+// against it.
+func (s *Staged) shape(side *side, path string) *command.Result {
+	data, err := os.ReadFile(filepath.Join(path, "config.json"))
+	if err != nil {
+		return nil // a single file, or a format without one: no estimate then
+	}
+	shape, err := engine.ParseConfig(data)
+	if err != nil {
+		s.journal.line("no estimate of memory: %v", err)
+		return nil
+	}
+	shape.WeightBytes = weightBytes(path)
+	side.plan.Model.Architecture = &shape
+	return nil
+}
+
+// weightBytes is the size of the model's safetensors files; 0 without any.
+func weightBytes(dir string) (total int64) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err != nil {
+		return 0
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// available is the largest GPU memory of this node that the task accepts, in
+// bytes; 0 where that is not known before the devices are leased.
+func (s *Staged) available() int64 {
+	if s.kind.Devices == nil {
+		return 0
+	}
+	var most int64
+	for _, d := range s.kind.Devices() {
+		if d.Vendor != node.CPU && s.job.Offer.Requirements.Accepts(d) {
+			most = max(most, d.Memory)
+		}
+	}
+	return most
+}
+
+// fits refuses a configuration whose memory surely does not hold the model, in
+// bytes of one device; 0 does not know.
+func (s *Staged) fits(side *side, memory int64) *command.Result {
+	shape := side.plan.Model.Architecture
+	if memory <= 0 || shape == nil || s.spec.Simulate != nil || s.spec.Launcher == "endpoint" {
+		return nil
+	}
+	e := s.engine.Estimate(*shape, side.plan, memory)
+	if e.Fits {
+		return nil
+	}
+	res := failed(experiment.OutcomeInfeasible, "plan", "a constraint can leave its like out", fmt.Sprintf("%s of %s cannot hold %s: %s",
+		count(side.plan.Devices(), "device"), node.Bytes(memory), side.plan.Model.ID, e.Why))
+	res.Failure.Cause = CauseDoesNotFit
+	return res
+}
+
+// CauseDoesNotFit is the cause of a failure that the estimate of memory
+// foresaw.
+const CauseDoesNotFit = "does_not_fit"
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "one " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// take gives the experiment its devices. A configuration uses as many as its
+// plan says, of those that the attempt holds.
+func (s *Staged) take(devices []node.Device) *command.Result {
+	s.devices = devices
+	if s.spec.Simulate != nil || s.spec.Launcher == "endpoint" {
+		return nil
+	}
+	for _, side := range s.sides() {
+		if need := side.plan.Devices(); need > len(devices) && !onlySlots(devices) {
+			return failed(experiment.OutcomeInfeasible, "plan", "ask for more devices in resources, or leave the configuration out by a constraint",
+				fmt.Sprintf("it takes %s, and the experiment was given %d", count(need, "device"), len(devices)))
+		}
+		if onlySlots(devices) {
+			continue
+		}
+		least := slices.MinFunc(devices, func(a, b node.Device) int { return int(max(-1, min(1, a.Memory-b.Memory))) })
+		if res := s.fits(side, least.Memory); res != nil {
+			return res
+		}
+	}
+	return nil
+}
+
+// onlySlots says whether the devices are slots of a CPU, which bound no engine.
+func onlySlots(devices []node.Device) bool {
+	return !slices.ContainsFunc(devices, func(d node.Device) bool { return d.Vendor != node.CPU })
+}
+
+// devicesOf are the devices that a side's engine gets.
+func (s *Staged) devicesOf(side *side) []node.Device {
+	if s.spec.Simulate != nil || onlySlots(s.devices) {
+		return s.devices
+	}
+	return s.devices[:min(side.plan.Devices(), len(s.devices))]
+}
