@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/score"
+	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/experiment"
-	"github.com/fleetune/fleetune/proto/space"
 )
 
 // advance does the next thing a running task needs. What that is follows from
@@ -26,6 +26,12 @@ func (p *planner) advance(ctx context.Context, r *run) error {
 			return err
 		}
 	}
+	if err := p.halt(ctx, r); err != nil {
+		return err
+	}
+	if err := p.dropQueued(ctx, r); err != nil {
+		return err
+	}
 	switch {
 	case r.timedOut:
 		if len(r.live) > 0 {
@@ -39,7 +45,10 @@ func (p *planner) advance(ctx context.Context, r *run) error {
 	case !r.searched():
 		return p.search(ctx, r)
 	case len(r.live) > 0:
-		return nil
+		return p.over(ctx, r)
+	}
+	if err := p.over(ctx, r); err != nil {
+		return err
 	}
 	if finalists := r.finalists(); len(finalists) > 0 {
 		if most := r.task.Spec.Optimization.MaxParallel; most > 0 {
@@ -67,12 +76,23 @@ func (p *planner) measureBaseline(ctx context.Context, r *run) error {
 	if err := p.Store.SetBaseline(ctx, r.task.ID, 1); err != nil {
 		return err
 	}
-	return p.insert(ctx, r, experiment.Baseline, []space.Point{r.baselinePoint}, nil)
+	return p.insert(ctx, r, experiment.Baseline, []search.Proposal{{Point: r.baselinePoint}}, nil)
 }
 
 // searched says that no point is left to propose.
 func (r *run) searched() bool {
-	return r.exhausted || r.planned >= r.task.Spec.Optimization.MaxIterations
+	return r.exhausted || r.task.Stopped != nil || r.planned >= r.task.Spec.Optimization.MaxIterations
+}
+
+// over records that the search has ended by itself.
+func (p *planner) over(ctx context.Context, r *run) error {
+	if r.task.Stopped != nil {
+		return nil
+	}
+	if most := r.task.Spec.Optimization.MaxIterations; r.planned >= most {
+		return p.stop(ctx, r, ruleIterations, fmt.Sprintf("all %d experiments are chosen", most))
+	}
+	return p.stop(ctx, r, ruleSpace, fmt.Sprintf("after %d experiments no point is left to choose", r.planned))
 }
 
 // search fills the task's window with new points. If that ends the search and
@@ -91,6 +111,9 @@ func (p *planner) search(ctx context.Context, r *run) error {
 	}
 	if len(points) > 0 {
 		return p.insert(ctx, r, experiment.Search, points, nil)
+	}
+	if !r.exhausted && len(r.live) > 0 {
+		return nil // the sampler waits for what is pending
 	}
 	r.exhausted = true
 	return p.advance(ctx, r)
@@ -134,22 +157,8 @@ func (p *planner) window(r *run) int {
 // configuration that never started its row.
 func (p *planner) expire(ctx context.Context, r *run) error {
 	r.timedOut = true
-	ids, err := p.Store.ExpireQueued(ctx, r.task.ID)
-	if err != nil {
+	if err := p.expireQueued(ctx, r); err != nil {
 		return err
-	}
-	var expired []*entry
-	for _, id := range ids {
-		if e := r.live[id]; e != nil {
-			expired = append(expired, e)
-		}
-	}
-	if err := p.withdraw(ctx, expired); err != nil {
-		return err
-	}
-	for _, e := range expired {
-		delete(r.live, e.id)
-		r.end(e, experiment.OutcomeNotStarted, nil)
 	}
 	for !r.searched() {
 		n := min(r.task.Spec.Optimization.MaxIterations-r.planned, planPage)
@@ -167,9 +176,32 @@ func (p *planner) expire(ctx context.Context, r *run) error {
 		for _, n := range list {
 			e := r.add(n, time.Now())
 			delete(r.live, e.id)
-			r.end(e, experiment.OutcomeNotStarted, nil)
+			r.end(e, experiment.OutcomeNotStarted, nil, nil)
 		}
 		r.exhausted = r.exhausted || len(points) == 0
+	}
+	return p.stop(ctx, r, ruleTimeout, "the task's time was over")
+}
+
+// expireQueued ends what is queued as not started: all of it, or what has one
+// of the purposes.
+func (p *planner) expireQueued(ctx context.Context, r *run, purposes ...experiment.Purpose) error {
+	ids, err := p.Store.ExpireQueued(ctx, r.task.ID, purposes...)
+	if err != nil {
+		return err
+	}
+	var expired []*entry
+	for _, id := range ids {
+		if e := r.live[id]; e != nil {
+			expired = append(expired, e)
+		}
+	}
+	if err := p.withdraw(ctx, expired); err != nil {
+		return err
+	}
+	for _, e := range expired {
+		delete(r.live, e.id)
+		r.end(e, experiment.OutcomeNotStarted, nil, nil)
 	}
 	return nil
 }
@@ -198,11 +230,11 @@ func (r *run) finalists() []int {
 }
 
 func (p *planner) confirm(ctx context.Context, r *run, numbers []int) error {
-	points := make([]space.Point, len(numbers))
+	points := make([]search.Proposal, len(numbers))
 	for i, number := range numbers {
 		for _, o := range r.history {
 			if o.Number == number {
-				points[i] = o.Point
+				points[i].Point = o.Point
 			}
 		}
 	}
@@ -223,9 +255,21 @@ func (p *planner) finish(ctx context.Context, r *run, cause string) error {
 		return err
 	}
 	if cause == "" {
-		cause = note
+		cause = ending(r.task.Stopped, note)
 	}
 	return p.conclude(ctx, r, store.TaskCompleted, cause, &best, speedup)
+}
+
+// ending tells why a task ended as it did: by which limit, unless that was the
+// expected one, and what is to be said of its best.
+func ending(stopped *store.Stopped, note string) string {
+	if stopped == nil || stopped.Rule == ruleIterations || stopped.Rule == ruleSpace {
+		return note
+	}
+	if note != "" {
+		note = "; " + note
+	}
+	return stopped.Message + note
 }
 
 // choose names the best: the confirmed finalist with the greatest speed-up

@@ -167,6 +167,14 @@ func (f *fleet) mayClaim(worker string, session uuid.UUID) bool {
 	return w != nil && w.Session == session && w.State != store.WorkerLost
 }
 
+// holds says whether a worker has that attempt.
+func (f *fleet) holds(worker string, id uuid.UUID, epoch int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l, ok := f.leases[id]
+	return ok && l.worker == worker && l.epoch == epoch
+}
+
 // granted starts the leases of claims that were granted.
 func (f *fleet) granted(now time.Time, grants map[uuid.UUID]store.Granted, claims []store.Claim) {
 	f.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/google/uuid"
 )
 
@@ -19,12 +20,15 @@ type mail struct {
 	stale    map[uuid.UUID]bool // tasks whose rows must be read anew
 	fleet    bool
 	wiped    bool // the bus has lost its store
+	// progress is the latest of each running experiment.
+	progress map[uuid.UUID]wire.Progress
 }
 
 // finished is an experiment that ended, as the planner needs it.
 type finished struct {
 	store.Committed
-	scores []float64
+	scores  []float64
+	metrics map[string]store.Summary
 }
 
 // requeued is an experiment that must be offered again.
@@ -37,7 +41,8 @@ type requeued struct {
 type claimed struct{ task, experiment uuid.UUID }
 
 func newMail() *mail {
-	return &mail{wake: make(chan struct{}, 1), tasks: map[uuid.UUID]bool{}, stale: map[uuid.UUID]bool{}}
+	return &mail{wake: make(chan struct{}, 1), tasks: map[uuid.UUID]bool{}, stale: map[uuid.UUID]bool{},
+		progress: map[uuid.UUID]wire.Progress{}}
 }
 
 func (m *mail) post(f func()) {
@@ -53,7 +58,10 @@ func (m *mail) post(f func()) {
 func (m *mail) taskChanged(id uuid.UUID) { m.post(func() { m.tasks[id] = true }) }
 func (m *mail) rowsChanged(id uuid.UUID) { m.post(func() { m.stale[id] = true }) }
 func (m *mail) storeWiped()              { m.post(func() { m.wiped = true }) }
-func (m *mail) fleetChanged()            { m.post(func() { m.fleet = true }) }
+func (m *mail) hasProgress(p wire.Progress) {
+	m.post(func() { m.progress[p.Experiment] = p })
+}
+func (m *mail) fleetChanged() { m.post(func() { m.fleet = true }) }
 func (m *mail) haveFinished(list []finished) {
 	m.post(func() { m.finished = append(m.finished, list...) })
 }
@@ -69,9 +77,11 @@ func (m *mail) read() *mail {
 	got := &mail{
 		finished: m.finished, queued: m.queued, claimed: m.claimed,
 		tasks: m.tasks, stale: m.stale, fleet: m.fleet, wiped: m.wiped,
+		progress: m.progress,
 	}
 	m.finished, m.queued, m.claimed = nil, nil, nil
 	m.tasks, m.stale = map[uuid.UUID]bool{}, map[uuid.UUID]bool{}
+	m.progress = map[uuid.UUID]wire.Progress{}
 	m.fleet, m.wiped = false, false
 	return got
 }

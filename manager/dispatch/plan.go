@@ -9,7 +9,6 @@ import (
 	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/experiment"
-	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/google/uuid"
 )
@@ -94,6 +93,7 @@ func (p *planner) step(ctx context.Context) error {
 	if err := p.offerAgain(ctx, mail.queued); err != nil {
 		return err
 	}
+	p.race(mail.progress)
 	if mail.fleet || len(mail.tasks) > 0 {
 		if err := p.fleetChanged(ctx); err != nil {
 			return err
@@ -105,7 +105,7 @@ func (p *planner) step(ctx context.Context) error {
 	}
 	now := time.Now()
 	for id, r := range p.runs {
-		if touched[id] || r.overdue(now) {
+		if touched[id] || r.overdue(now) || r.outOfTime(now) {
 			if err := p.advance(ctx, r); err != nil {
 				return fmt.Errorf("task %s: %w", r.task.Name, err)
 			}
@@ -280,9 +280,18 @@ func (p *planner) untilDeadline() time.Duration {
 	for _, r := range p.runs {
 		if d := r.task.DeadlineAt; d != nil && r.task.State == store.TaskRunning && !r.timedOut {
 			soon = min(soon, max(time.Until(*d), time.Millisecond))
+			if at, ok := r.stopsAt(); ok && r.task.Stopped == nil {
+				soon = min(soon, max(time.Until(at), time.Millisecond))
+			}
 		}
 	}
 	return soon
+}
+
+// outOfTime says that the search is to stop by the clock.
+func (r *run) outOfTime(now time.Time) bool {
+	at, ok := r.stopsAt()
+	return ok && r.task.State == store.TaskRunning && r.task.Stopped == nil && !now.Before(at)
 }
 
 func (r *run) overdue(now time.Time) bool {
@@ -291,7 +300,7 @@ func (r *run) overdue(now time.Time) bool {
 
 // insert stores points as experiments and offers them. A task that is no
 // longer running takes none; the notification of why is on its way.
-func (p *planner) insert(ctx context.Context, r *run, purpose experiment.Purpose, points []space.Point, confirms []int) error {
+func (p *planner) insert(ctx context.Context, r *run, purpose experiment.Purpose, points []search.Proposal, confirms []int) error {
 	list, err := r.number(purpose, points, confirms)
 	if err != nil {
 		return err
@@ -317,14 +326,17 @@ func (p *planner) insert(ctx context.Context, r *run, purpose experiment.Purpose
 }
 
 // number gives points their place in the task.
-func (r *run) number(purpose experiment.Purpose, points []space.Point, confirms []int) ([]store.NewExperiment, error) {
+func (r *run) number(purpose experiment.Purpose, points []search.Proposal, confirms []int) ([]store.NewExperiment, error) {
 	list := make([]store.NewExperiment, len(points))
 	for i, point := range points {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return nil, fmt.Errorf("making an experiment's id: %w", err)
 		}
-		list[i] = store.NewExperiment{ID: id, Number: r.last + 1 + i, Purpose: purpose, Parameters: point}
+		list[i] = store.NewExperiment{ID: id, Number: r.last + 1 + i, Purpose: purpose, Parameters: point.Point}
+		if level := point.Fidelity; level != 0 {
+			list[i].Fidelity = &level
+		}
 		if confirms != nil {
 			list[i].Confirms = &confirms[i]
 		}
@@ -332,10 +344,10 @@ func (r *run) number(purpose experiment.Purpose, points []space.Point, confirms 
 	return list, nil
 }
 
-// propose asks the sampler for up to n points. Fewer mean that the space is
-// exhausted.
-func (r *run) propose(ctx context.Context, n int) ([]space.Point, error) {
-	points, err := r.sampler.Propose(ctx, r.history, r.pending(), n)
+// propose asks the sampler for up to n points. None mean that the space is
+// exhausted, or that the sampler waits for what is pending.
+func (r *run) propose(ctx context.Context, n int) ([]search.Proposal, error) {
+	points, err := search.Propose(ctx, r.sampler, r.history, r.pending(), n)
 	if errors.Is(err, search.ErrExhausted) {
 		r.exhausted = true
 		err = nil

@@ -152,7 +152,7 @@ func (t *term) judge(ctx context.Context, sender string, data []byte) (store.Res
 	if r.Worker != sender {
 		return store.Result{}, fmt.Errorf("%s reports in the name of %q", sender, r.Worker)
 	}
-	if r.Outcome != experiment.OutcomeSuccess {
+	if r.Outcome != experiment.OutcomeSuccess && r.Outcome != experiment.OutcomeStoppedEarly {
 		return result, nil
 	}
 	spec, err := t.specs.get(ctx, r.Task)
@@ -160,6 +160,10 @@ func (t *term) judge(ctx context.Context, sender string, data []byte) (store.Res
 		return store.Result{}, err
 	}
 	verdict := score.Judge(spec, r.Measurement)
+	if r.Outcome == experiment.OutcomeStoppedEarly {
+		result.Scores = verdict.Scores // of what was measured until then
+		return result, nil
+	}
 	if verdict.Outcome != experiment.OutcomeSuccess {
 		r.Outcome, r.Failure = verdict.Outcome, verdict.Failure
 	}
@@ -185,10 +189,10 @@ func (t *term) commit(ctx context.Context, batch []arrival) error {
 			t.Log.Debug().Err(err).Msg("acknowledgement lost, the repeat is harmless")
 		}
 	}
-	scores := make(map[uuid.UUID][]float64, len(results))
+	found := make(map[uuid.UUID]store.Result, len(results))
 	confirms := map[string]*wire.Confirm{}
 	for _, r := range results {
-		scores[r.Experiment] = r.Scores
+		found[r.Experiment] = r
 		t.fleet.ended(r.Experiment, r.Epoch)
 		if confirms[r.Worker] == nil {
 			confirms[r.Worker] = &wire.Confirm{}
@@ -198,12 +202,12 @@ func (t *term) commit(ctx context.Context, batch []arrival) error {
 	for worker, c := range confirms {
 		t.control(worker, wire.Control{Confirm: c})
 	}
-	t.tell(committed, scores)
+	t.tell(committed, found)
 	return nil
 }
 
 // tell hands what was committed to the planner and to whoever watches.
-func (t *term) tell(committed []store.Committed, scores map[uuid.UUID][]float64) {
+func (t *term) tell(committed []store.Committed, results map[uuid.UUID]store.Result) {
 	var ended []finished
 	var again []requeued
 	for _, c := range committed {
@@ -212,7 +216,7 @@ func (t *term) tell(committed []store.Committed, scores map[uuid.UUID][]float64)
 			continue
 		}
 		t.Metrics.results.WithLabelValues(string(*c.Outcome)).Inc()
-		ended = append(ended, finished{c, scores[c.Experiment]})
+		ended = append(ended, finished{c, results[c.Experiment].Scores, store.Summaries(results[c.Experiment].Measurement)})
 		t.news.add(c.Task, c.Number)
 	}
 	if len(ended) > 0 {

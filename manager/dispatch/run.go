@@ -45,6 +45,11 @@ type run struct {
 	confirms      map[int]bool // numbers that have a confirmation, ended or not
 	exhausted     bool         // the sampler has nothing left
 	timedOut      bool         // the task's time is over
+	dropped       bool         // a stopped search has left the queue
+	expected      int          // length of history when the sampler's model was last asked
+	// estimates are the objectives of what succeeded, by number, where
+	// experiments race.
+	estimates map[int][]score.Estimate
 }
 
 // An entry is a live experiment.
@@ -54,6 +59,7 @@ type entry struct {
 	purpose  experiment.Purpose
 	confirms *int
 	point    space.Point
+	fidelity float64 // 0 for a full measurement
 	class    *class
 	claimed  bool
 	since    time.Time // queued since
@@ -70,16 +76,13 @@ func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 	spec := row.Spec
 	r := &run{
 		task: row, classes: map[string]*class{},
-		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{},
+		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{}, estimates: map[int][]score.Estimate{},
 	}
 	var err error
 	if r.spec, err = kindSpec(spec); err != nil {
 		return nil, err
 	}
-	r.sampler, err = search.New(spec.Optimization.Strategy, search.Problem{
-		Space: spec.Space, Objectives: spec.Optimization.Objectives, Seed: spec.Optimization.Seed,
-		Budget: spec.Optimization.MaxIterations, Options: spec.Optimization.Options,
-	})
+	r.sampler, err = search.New(spec.Optimization.Strategy, search.ProblemOf(spec))
 	if err != nil {
 		return nil, err
 	}
@@ -195,11 +198,14 @@ func (r *run) load(e store.Experiment) {
 		class:   r.classOf(e.Purpose, e.Parameters),
 		claimed: e.State == experiment.Running, since: e.QueuedAt,
 	}
+	if e.Fidelity != nil {
+		entry.fidelity = *e.Fidelity
+	}
 	if e.Outcome == nil {
 		r.live[e.ID] = entry
 		return
 	}
-	r.end(entry, *e.Outcome, e.Scores)
+	r.end(entry, *e.Outcome, e.Scores, e.Metrics)
 }
 
 // add takes in an experiment that was just stored.
@@ -212,6 +218,9 @@ func (r *run) add(n store.NewExperiment, now time.Time) *entry {
 	}
 	e := &entry{id: n.ID, number: n.Number, purpose: n.Purpose, confirms: n.Confirms, point: n.Parameters,
 		class: r.classOf(n.Purpose, n.Parameters), since: now}
+	if n.Fidelity != nil {
+		e.fidelity = *n.Fidelity
+	}
 	r.live[n.ID] = e
 	return e
 }
@@ -223,26 +232,32 @@ func (r *run) finish(f finished) {
 		return // it ended in the database before we read it
 	}
 	delete(r.live, f.Experiment)
-	r.end(e, *f.Outcome, f.scores)
+	r.end(e, *f.Outcome, f.scores, f.metrics)
 }
 
-func (r *run) end(e *entry, outcome experiment.Outcome, scores []float64) {
+func (r *run) end(e *entry, outcome experiment.Outcome, scores []float64, metrics map[string]store.Summary) {
 	if e.purpose == experiment.Confirm {
 		return
 	}
 	if e.purpose == experiment.Baseline {
 		r.baseline = &ended{number: e.number, ok: outcome == experiment.OutcomeSuccess}
 	}
-	o := search.Observation{Number: e.number, Point: e.point, Outcome: outcome}
-	if outcome == experiment.OutcomeSuccess {
+	o := search.Observation{Number: e.number, Point: e.point, Fidelity: e.fidelity, Outcome: outcome}
+	switch outcome {
+	case experiment.OutcomeSuccess:
 		o.Values = scores
+		if spec := r.task.Spec.Optimization; spec.Racing != nil {
+			r.estimates[e.number] = estimatesOf(spec.Objectives, metrics)
+		}
+	case experiment.OutcomeStoppedEarly:
+		o.Values = scores // of fewer samples, but measured
 	}
 	at, _ := slices.BinarySearchFunc(r.history, o.Number, func(o search.Observation, n int) int { return cmp.Compare(o.Number, n) })
 	r.history = slices.Insert(r.history, at, o)
 }
 
-// pending returns the points that are being measured, by number.
-func (r *run) pending() []space.Point {
+// pending returns what is being measured, by number.
+func (r *run) pending() []search.Observation {
 	entries := make([]*entry, 0, len(r.live))
 	for _, e := range r.live {
 		if e.purpose != experiment.Confirm {
@@ -250,11 +265,11 @@ func (r *run) pending() []space.Point {
 		}
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
-	points := make([]space.Point, len(entries))
+	list := make([]search.Observation, len(entries))
 	for i, e := range entries {
-		points[i] = e.point
+		list[i] = search.Observation{Number: e.number, Point: e.point, Fidelity: e.fidelity}
 	}
-	return points
+	return list
 }
 
 // queued returns what waits to be claimed.
@@ -271,9 +286,10 @@ func (r *run) queued() []*entry {
 
 // offer writes an experiment's offer.
 func (r *run) offer(e *entry) wire.Offer {
+	spec := r.task.Spec
 	o := wire.Offer{
 		Version: wire.Version, Experiment: e.id, Task: r.task.ID, TaskName: r.task.Name, Number: e.number,
-		Purpose: e.purpose, Queue: e.class.queue.Name, Kind: r.task.Kind, Parameters: e.point,
+		Purpose: e.purpose, Queue: e.class.queue.Name, Kind: r.task.Kind, Parameters: spec.At(e.point, e.fidelity),
 		Seed: r.task.Spec.Optimization.Seed + int64(e.number), Repeats: r.task.Spec.Optimization.Repeats,
 		Spec: r.spec, Staged: e.class.queue.Staged, Requirements: e.class.queue.Requirements,
 	}
@@ -281,19 +297,24 @@ func (r *run) offer(e *entry) wire.Offer {
 		o.Metrics = append(o.Metrics, objective.Metric)
 	}
 	if e.purpose == experiment.Confirm {
-		o.Baseline = r.baselinePoint
+		o.Baseline = spec.At(r.baselinePoint, 0)
 	}
+	if f := spec.Optimization.Fidelity; f != nil {
+		o.Fidelity = &wire.Fidelity{Name: f.Name, Level: cmp.Or(e.fidelity, f.Full()), Full: f.Full()}
+	}
+	o.Race = spec.Optimization.Racing != nil && e.purpose == experiment.Search
 	return o
 }
 
 // direction is the first objective's.
 func (r *run) direction() task.Direction { return r.task.Spec.Optimization.Objectives[0].Direction }
 
-// ranking returns what succeeded, best first; ties go to the lower number.
+// ranking returns what was measured in full, best first; ties go to the lower
+// number.
 func (r *run) ranking() []search.Observation {
 	var list []search.Observation
 	for _, o := range r.history {
-		if len(o.Values) > 0 {
+		if len(o.Values) > 0 && o.Outcome == experiment.OutcomeSuccess && o.Fidelity == 0 {
 			list = append(list, o)
 		}
 	}

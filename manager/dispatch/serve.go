@@ -21,15 +21,16 @@ const bundlePart = 512 << 10
 func (t *term) serve(ctx context.Context) error {
 	conn := t.Bus.Conn()
 	for subject, handle := range map[string]nats.MsgHandler{
-		wire.BeatSubjects:  func(m *nats.Msg) { t.handleBeat(m) },
-		wire.ClaimSubjects: func(m *nats.Msg) { t.handleClaim(ctx, m) },
-		wire.FetchSubjects: func(m *nats.Msg) { t.handleFetch(ctx, m) },
+		wire.BeatSubjects:     func(m *nats.Msg) { t.handleBeat(m) },
+		wire.ClaimSubjects:    func(m *nats.Msg) { t.handleClaim(ctx, m) },
+		wire.ProgressSubjects: func(m *nats.Msg) { t.handleProgress(m) },
+		wire.FetchSubjects:    func(m *nats.Msg) { t.handleFetch(ctx, m) },
 	} {
 		sub, err := conn.Subscribe(subject, handle)
 		if err != nil {
 			return fmt.Errorf("listening on %s: %w", subject, err)
 		}
-		defer func() { //nolint:gocritic // three in all, for as long as this runs
+		defer func() { //nolint:gocritic // four in all, for as long as this runs
 			if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 				t.Log.Debug().Err(err).Str("subject", subject).Msg("unsubscribing")
 			}

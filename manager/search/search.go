@@ -149,6 +149,20 @@ func Propose(ctx context.Context, s Sampler, history, pending []Observation, n i
 	return out, err
 }
 
+// ExpectedImprovement asks a sampler with a model what there is left to gain;
+// known is false for the others. See sampler.Expecter.
+func ExpectedImprovement(ctx context.Context, s Sampler, history, pending []Observation) (part float64, known bool, err error) {
+	e, ok := s.(sampler.Expecter)
+	if !ok {
+		return 0, false, nil
+	}
+	flight := make([]space.Point, len(pending))
+	for i := range pending {
+		flight[i] = pending[i].Point
+	}
+	return e.ExpectedImprovement(ctx, history, flight)
+}
+
 // Count counts the points of a space: how many there are, and how many of them
 // the constraints leave.
 func Count(s space.Space) (valid.Count, error) {

@@ -192,11 +192,16 @@ func (s *Store) InsertNotStarted(ctx context.Context, task uuid.UUID, experiment
 	return nil
 }
 
-// ExpireQueued marks a task's queued experiments as not started: the task's
-// time is over.
-func (s *Store) ExpireQueued(ctx context.Context, task uuid.UUID) ([]uuid.UUID, error) {
+// ExpireQueued marks a task's queued experiments as not started, all of them
+// or those with one of the purposes: the task's time is over, or its search.
+func (s *Store) ExpireQueued(ctx context.Context, task uuid.UUID, purposes ...experiment.Purpose) ([]uuid.UUID, error) {
+	names := make([]string, len(purposes))
+	for i, p := range purposes {
+		names[i] = string(p)
+	}
 	rows, err := s.pool.Query(ctx, `UPDATE experiments SET state = 'cancelled', outcome = 'not_started', finished_at = now()
-		WHERE task_id = $1 AND state = 'queued' AND finished_at IS NULL RETURNING id`, task)
+		WHERE task_id = $1 AND state = 'queued' AND finished_at IS NULL
+		  AND (cardinality($2::text[]) = 0 OR purpose = ANY($2)) RETURNING id`, task, names)
 	if err != nil {
 		return nil, fmt.Errorf("ending queued experiments: %w", err)
 	}

@@ -138,13 +138,21 @@ func newResultRow(r Result) resultRow {
 		HandedBack: r.HandedBack, Transient: r.Outcome.Transient(), Scores: r.Scores,
 		Measurement: r.Measurement, Failure: r.Failure, Timings: r.Timings,
 	}
-	if r.Measurement != nil {
-		row.Metrics = make(map[string]Summary, len(r.Measurement.Metrics))
-		for name, m := range r.Measurement.Metrics {
-			row.Metrics[name] = Summary{Unit: m.Unit, Median: m.Median, Spread: m.Spread, Count: len(m.Samples)}
-		}
-	}
+	row.Metrics = Summaries(r.Measurement)
 	return row
+}
+
+// Summaries are the metrics of a measurement without their samples; nil when
+// there is none.
+func Summaries(m *experiment.Measurement) map[string]Summary {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]Summary, len(m.Metrics))
+	for name, metric := range m.Metrics {
+		out[name] = Summary{Unit: metric.Unit, Median: metric.Median, Spread: metric.Spread, Count: len(metric.Samples)}
+	}
+	return out
 }
 
 // AnnounceProgress adds one event per task for a batch of committed results:
