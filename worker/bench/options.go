@@ -141,7 +141,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	o.dataOptions.flags(f)
 	f.StringVar(&o.Format, "custom-dataset-type", "", "format of the input: "+formatNames()+", dataset for rows with fields (default: detected)")
 	f.StringVar(&o.Order, "dataset-sampling-strategy", "", "sequential, random or shuffle")
-	f.IntVar(&o.Limit, "num-dataset-entries", 0, "play only the first entries")
+	f.IntVar(&o.Limit, "num-dataset-entries", 0, "play only so many entries, the first unless --dataset-sample says otherwise")
 	f.IntVar(&o.MaxInput, "max-context-length", 0, "leave out requests with longer prompts, in tokens")
 	f.IntVar(&o.BlockSize, "isl-block-size", 0, "tokens of a hashed block, instead of the format's own")
 	f.IntVar(&o.MaxTokens, "max-tokens", 0, "output length of every request, instead of the workload's")

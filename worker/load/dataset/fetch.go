@@ -198,27 +198,31 @@ func (f Fetch) get(ctx context.Context, u *url.URL, c cached) (*Copy, error) {
 		opts = append(opts, backoff.WithNotify(f.OnRetry))
 	}
 	now, err := backoff.Retry(ctx, func() (*entry, error) { return f.download(ctx, u, c, have) }, opts...)
-	var permanent *backoff.PermanentError
+	var last refused
 	switch {
 	case err == nil && now == have:
 		return &Copy{Path: c.blob(have), Name: have.Name, SHA256: have.SHA256, Cached: true}, nil
 	case err == nil:
 		return &Copy{Path: c.blob(now), Name: now.Name, SHA256: now.SHA256}, nil
-	case have != nil && ctx.Err() == nil && !errors.As(err, &permanent) && !errors.Is(err, errRefused):
+	case have != nil && ctx.Err() == nil && !errors.As(err, &last):
 		return &Copy{Path: c.blob(have), Name: have.Name, SHA256: have.SHA256, Cached: true,
 			Note: "the dataset's server did not answer; the copy in the cache was used"}, nil
 	}
 	return nil, fmt.Errorf("fetching %s: %w", show(u), err)
 }
 
-// errRefused marks answers that another try would not change.
-var errRefused = errors.New("refused")
+// refused is a failure that another try would not change.
+type refused struct{ error }
+
+func (r refused) Unwrap() error { return r.error }
+
+func final(err error) error { return backoff.Permanent(refused{err}) }
 
 // download makes one try. It returns have when the server says that it holds.
 func (f Fetch) download(ctx context.Context, u *url.URL, c cached, have *entry) (*entry, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, backoff.Permanent(errors.New("the URL makes no request"))
+		return nil, final(errors.New("the URL makes no request"))
 	}
 	if f.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+f.Token) // dropped by the client when it is sent to another host
@@ -265,7 +269,7 @@ func refusal(resp *http.Response) error {
 	case code >= 500 || code == http.StatusRequestTimeout || code == http.StatusTooEarly:
 		return err
 	}
-	return backoff.Permanent(fmt.Errorf("%w: %w", err, errRefused))
+	return final(err)
 }
 
 // retryAfter reads the header's seconds or date (RFC 9110, 10.2.3), in whole
@@ -287,13 +291,13 @@ func (f Fetch) keep(resp *http.Response, u *url.URL, c cached) (*entry, error) {
 	if most <= 0 {
 		most = defaultMaxBytes
 	}
-	tooLarge := backoff.Permanent(fmt.Errorf("more than %d bytes: %w: %w", most, ErrTooLarge, errRefused))
+	tooLarge := final(fmt.Errorf("more than %d bytes: %w", most, ErrTooLarge))
 	if resp.ContentLength > most {
 		return nil, tooLarge
 	}
 	tmp, err := os.CreateTemp(c.blobs, "new-*")
 	if err != nil {
-		return nil, backoff.Permanent(err)
+		return nil, final(err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when it was kept
 	sum := sha256.New()
@@ -311,7 +315,7 @@ func (f Fetch) keep(resp *http.Response, u *url.URL, c cached) (*entry, error) {
 	e := &entry{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: n, Name: fileName(u, resp.Header.Get("Content-Disposition")),
 		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified")}
 	if err := errors.Join(os.Rename(tmp.Name(), c.blob(e)), c.write(e)); err != nil {
-		return nil, backoff.Permanent(err)
+		return nil, final(err)
 	}
 	return e, nil
 }
