@@ -25,7 +25,7 @@ type Options struct {
 // estimator finds what good points have in common where the landscape is too
 // rugged to interpolate.
 type Sampler struct {
-	process sampler.Sampler
+	process *gp.Sampler
 	parzen  sampler.Sampler
 	reason  string
 }
@@ -101,6 +101,15 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 		return nil, sampler.ErrExhausted
 	}
 	return out, nil
+}
+
+// ExpectedImprovement implements sampler.Expecter by what the process expects.
+func (s *Sampler) ExpectedImprovement(ctx context.Context, history []sampler.Observation, pending []space.Point) (part float64, known bool, err error) {
+	part, known, err = s.process.ExpectedImprovement(ctx, history, pending)
+	if err != nil {
+		return 0, false, fmt.Errorf("asking the process: %w", err)
+	}
+	return part, known, nil
 }
 
 // modelled is the number of points of one batch that the process chooses at
