@@ -1,6 +1,292 @@
 package engine
 
-import "github.com/fleetune/fleetune/proto/task"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
-// ParseConfig reads a model's config.json.
-func ParseConfig(config []byte) (task.Architecture, error) { return task.Architecture{}, nil }
+	"github.com/fleetune/fleetune/proto/task"
+)
+
+// ErrConfig says that a file is no config.json of a model that can be
+// estimated.
+var ErrConfig = errors.New("no usable config.json")
+
+// modelConfig is what ParseConfig reads of a config.json. Families of models
+// name the same things differently.
+type modelConfig struct {
+	Architectures []string        `json:"architectures"`
+	ModelType     string          `json:"model_type"`
+	TextConfig    json.RawMessage `json:"text_config"` // of models that also see or hear
+	LLMConfig     json.RawMessage `json:"llm_config"`
+
+	Layers       count `json:"num_hidden_layers"`
+	LayersGPT    count `json:"n_layer"`
+	Hidden       count `json:"hidden_size"`
+	HiddenGPT    count `json:"n_embd"`
+	Intermediate count `json:"intermediate_size"`
+	InnerGPT     count `json:"n_inner"`
+	Heads        count `json:"num_attention_heads"`
+	HeadsGPT     count `json:"n_head"`
+	KVHeads      count `json:"num_key_value_heads"`
+	HeadDim      count `json:"head_dim"`
+	Vocabulary   count `json:"vocab_size"`
+	Tied         *bool `json:"tie_word_embeddings"`
+	MaxPositions count `json:"max_position_embeddings"`
+	PositionsGPT count `json:"n_positions"`
+
+	TorchDType string `json:"torch_dtype"`
+	DType      string `json:"dtype"`
+
+	LocalExperts       count   `json:"num_local_experts"`
+	RoutedExperts      count   `json:"n_routed_experts"`
+	NumExperts         count   `json:"num_experts"`
+	PerToken           count   `json:"num_experts_per_tok"`
+	SharedExperts      count   `json:"n_shared_experts"`
+	SharedIntermediate count   `json:"shared_expert_intermediate_size"`
+	MoEIntermediate    count   `json:"moe_intermediate_size"`
+	FirstDense         count   `json:"first_k_dense_replace"`
+	SparseStep         count   `json:"decoder_sparse_step"`
+	MLPOnly            []count `json:"mlp_only_layers"`
+
+	KVLoraRank count `json:"kv_lora_rank"`
+	QLoraRank  count `json:"q_lora_rank"`
+	NopeDim    count `json:"qk_nope_head_dim"`
+	RopeDim    count `json:"qk_rope_head_dim"`
+	VHeadDim   count `json:"v_head_dim"`
+
+	SlidingWindow    count  `json:"sliding_window"`
+	UseSlidingWindow *bool  `json:"use_sliding_window"`
+	Quantization     *quant `json:"quantization_config"`
+}
+
+type quant struct {
+	Method    string `json:"quant_method"`
+	Algorithm string `json:"quant_algo"`
+	Bits      count  `json:"bits"`
+	Load4     bool   `json:"load_in_4bit"`
+	Groups    map[string]struct {
+		Weights *struct {
+			Bits count `json:"num_bits"`
+		} `json:"weights"`
+	} `json:"config_groups"`
+}
+
+// count is a whole number that a config may leave null, or write as 8.0.
+type count int
+
+// maxCount bounds every number of a config, so that their products stay within
+// a float64's whole numbers by far.
+const maxCount = 1 << 24
+
+func (c *count) UnmarshalJSON(data []byte) error {
+	var f *float64
+	if err := json.Unmarshal(data, &f); err != nil || f == nil {
+		return nil // null, or something else under a known name: left unknown
+	}
+	if *f >= 0 && *f <= maxCount {
+		*c = count(*f)
+	}
+	return nil
+}
+
+// ParseConfig reads the architecture from a model's config.json. The error
+// wraps ErrConfig.
+func ParseConfig(config []byte) (task.Architecture, error) {
+	var c modelConfig
+	if err := json.Unmarshal(config, &c); err != nil {
+		return task.Architecture{}, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	for _, inner := range []json.RawMessage{c.TextConfig, c.LLMConfig} {
+		if c.layers() > 0 || len(inner) == 0 {
+			continue
+		}
+		name, quantization := c.Architectures, c.Quantization
+		if err := json.Unmarshal(inner, &c); err != nil {
+			return task.Architecture{}, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		if len(name) > 0 {
+			c.Architectures = name
+		}
+		if c.Quantization == nil {
+			c.Quantization = quantization
+		}
+	}
+	a := c.architecture()
+	for _, need := range []struct {
+		name  string
+		value int
+	}{{"num_hidden_layers", a.Layers}, {"hidden_size", a.Hidden}, {"num_attention_heads", a.Heads}, {"vocab_size", a.Vocabulary}} {
+		if need.value == 0 {
+			return task.Architecture{}, fmt.Errorf("%w: it has no %s", ErrConfig, need.name)
+		}
+	}
+	return a, nil
+}
+
+func (c *modelConfig) layers() int { return int(max(c.Layers, c.LayersGPT)) }
+
+func (c *modelConfig) architecture() task.Architecture {
+	a := task.Architecture{
+		Name: c.ModelType, Layers: c.layers(), Hidden: int(max(c.Hidden, c.HiddenGPT)), Intermediate: int(max(c.Intermediate, c.InnerGPT)),
+		Heads: int(max(c.Heads, c.HeadsGPT)), KVHeads: int(c.KVHeads), HeadDim: int(c.HeadDim), Vocabulary: int(c.Vocabulary),
+		MaxPositions: int(max(c.MaxPositions, c.PositionsGPT)), DType: strings.TrimPrefix(c.TorchDType, "torch."),
+		Experts: int(max(c.LocalExperts, c.RoutedExperts, c.NumExperts)), ExpertsPerToken: int(c.PerToken), SharedExperts: int(c.SharedExperts),
+		MoEIntermediate: int(c.MoEIntermediate),
+		KVLoraRank:      int(c.KVLoraRank), RopeHeadDim: int(c.RopeDim), QLoraRank: int(c.QLoraRank), VHeadDim: int(c.VHeadDim),
+	}
+	if len(c.Architectures) > 0 {
+		a.Name = c.Architectures[0]
+	}
+	if a.DType == "" {
+		a.DType = c.DType
+	}
+	if a.KVHeads == 0 {
+		a.KVHeads = a.Heads
+	}
+	if a.KVLoraRank > 0 && c.NopeDim > 0 {
+		a.HeadDim = int(c.NopeDim)
+	}
+	if a.HeadDim == 0 && a.Heads > 0 {
+		a.HeadDim = a.Hidden / a.Heads
+	}
+	if a.Intermediate == 0 {
+		a.Intermediate = 4 * a.Hidden
+	}
+	a.TiedEmbeddings = tied(c)
+	if c.UseSlidingWindow == nil || *c.UseSlidingWindow {
+		a.SlidingWindow = int(c.SlidingWindow)
+	}
+	c.experts(&a)
+	c.quantization(&a)
+	return a
+}
+
+// tied says whether input and output share their embeddings; where the config
+// is silent, as the class of the model has it.
+func tied(c *modelConfig) bool {
+	if c.Tied != nil {
+		return *c.Tied
+	}
+	return slices.ContainsFunc([]string{"gemma", "gpt2", "opt", "bloom", "cohere"}, func(family string) bool {
+		return strings.HasPrefix(strings.ToLower(c.ModelType), family)
+	})
+}
+
+func (c *modelConfig) experts(a *task.Architecture) {
+	if a.Experts == 0 {
+		return
+	}
+	if a.MoEIntermediate == 0 {
+		a.MoEIntermediate = a.Intermediate
+	}
+	if a.SharedExperts == 0 && c.SharedIntermediate > 0 {
+		a.SharedExperts = int(c.SharedIntermediate) / a.MoEIntermediate
+	}
+	a.DenseLayers = int(c.FirstDense) + len(c.MLPOnly)
+	if c.SparseStep > 1 {
+		a.DenseLayers = max(a.DenseLayers, a.Layers-a.Layers/int(c.SparseStep))
+	}
+	a.DenseLayers = min(a.DenseLayers, a.Layers)
+}
+
+func (c *modelConfig) quantization(a *task.Architecture) {
+	q := c.Quantization
+	if q == nil {
+		return
+	}
+	a.QuantMethod, a.QuantBits = strings.ToLower(q.Method), int(q.Bits)
+	for _, group := range q.Groups {
+		if a.QuantBits == 0 && group.Weights != nil {
+			a.QuantBits = int(group.Weights.Bits)
+		}
+	}
+	algorithm := strings.ToLower(q.Algorithm)
+	switch {
+	case a.QuantBits > 0:
+	case a.QuantMethod == "mxfp4" || q.Load4 || strings.Contains(algorithm, "fp4") || strings.HasPrefix(algorithm, "w4"):
+		a.QuantBits = 4
+	case a.QuantMethod == "fp8" || a.QuantMethod == "fbgemm_fp8" || strings.Contains(algorithm, "8"):
+		a.QuantBits = 8
+	}
+}
+
+// shape counts the parameters of a model by part.
+type shape struct {
+	embeddings float64 // input and output
+	// of one layer each
+	query, keyValue, output float64 // attention
+	shared                  float64 // what no parallelism cuts: norms, the router, latent projections
+	dense                   float64 // the dense feed-forward network
+	experts                 float64 // all routed experts
+	sharedExperts           float64
+	denseLayers, moeLayers  float64
+}
+
+// shapeOf follows the models' own definitions: grouped-query attention
+// (Ainslie et al. 2023), gated feed-forward networks of three matrices
+// (Shazeer 2020) save in families that have two, multi-head latent attention
+// and shared experts (DeepSeek-V2, 2024).
+func shapeOf(a *task.Architecture) shape {
+	h, heads, kv, d := float64(a.Hidden), float64(a.Heads), float64(a.KVHeads), float64(a.HeadDim)
+	s := shape{embeddings: float64(a.Vocabulary) * h, denseLayers: float64(a.Layers), shared: 2 * h}
+	if !a.TiedEmbeddings {
+		s.embeddings *= 2
+	}
+	if a.KVLoraRank > 0 {
+		rank, rope, v := float64(a.KVLoraRank), float64(a.RopeHeadDim), float64(a.VHeadDim)
+		if v == 0 {
+			v = d
+		}
+		s.query = h * heads * (d + rope)
+		if q := float64(a.QLoraRank); q > 0 {
+			s.query = q * heads * (d + rope)
+			s.shared += h * q
+		}
+		s.shared += h * (rank + rope)
+		s.keyValue = 0
+		s.output = rank*heads*(d+v) + heads*v*h
+	} else {
+		s.query, s.keyValue, s.output = h*heads*d, 2*h*kv*d, heads*d*h
+	}
+	matrices := 3.0
+	if ungated(a.Name) {
+		matrices = 2
+	}
+	s.dense = matrices * h * float64(a.Intermediate)
+	if a.Experts > 0 {
+		one := matrices * h * float64(a.MoEIntermediate)
+		s.experts = float64(a.Experts) * one
+		s.sharedExperts = float64(a.SharedExperts) * one
+		s.denseLayers = float64(a.DenseLayers)
+		s.moeLayers = float64(a.Layers - a.DenseLayers)
+	}
+	return s
+}
+
+// ungated families have two matrices in the feed-forward network.
+func ungated(name string) bool {
+	name = strings.ToLower(name)
+	for _, family := range []string{"gpt2", "optfor", "bloom", "falcon", "gptneox", "gptj", "phiforcausal", "starcoder2", "gptbigcode"} {
+		if strings.HasPrefix(name, family) {
+			return true
+		}
+	}
+	return false
+}
+
+// Parameters counts the model's parameters: as the checkpoint says, or by its
+// shape.
+func Parameters(a *task.Architecture) int64 {
+	if a.ParameterCount > 0 {
+		return a.ParameterCount
+	}
+	s := shapeOf(a)
+	layers := s.denseLayers + s.moeLayers
+	router := float64(a.Hidden) * float64(a.Experts)
+	total := s.embeddings + float64(a.Hidden) + layers*(s.query+s.keyValue+s.output+s.shared) +
+		s.denseLayers*s.dense + s.moeLayers*(s.experts+s.sharedExperts+router)
+	return int64(total)
+}

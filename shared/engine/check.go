@@ -73,7 +73,8 @@ func (e *Engine) Check(s *task.Serving, sp space.Space) []Finding {
 // unknown is a finding for a flag that the version does not have; it says so
 // where another version or another engine has it.
 func (e *Engine) unknown(at, name string) Finding {
-	f := Finding{Path: at, Message: fmt.Sprintf("is no argument of %s %s", e.Name(), e.Version()), Nearest: space.Nearest(spelling(name), e.flags.names())}
+	// A warning: the engine that is started may be of another version.
+	f := Finding{Path: at, Warning: true, Message: fmt.Sprintf("is no argument of %s %s", e.Name(), e.Version()), Nearest: space.Nearest(spelling(name), e.flags.names())}
 	for _, version := range tables(e.Name()) {
 		if version.has(name) {
 			f.Expected = fmt.Sprintf("it is one of %s", version.Version)

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/fleetune/fleetune/proto/experiment"
+)
+
+// A symptom is a line that tells what an engine died of.
+type symptom struct {
+	cause   Cause
+	outcome experiment.Outcome
+	line    *regexp.Regexp
+	hint    string
+}
+
+// symptoms in order of what they explain: the first one that a log shows is the
+// cause, for the later ones follow from it. Running out of memory stands before
+// errors of CUDA and NCCL, which it leaves on the other devices.
+var symptoms = sync.OnceValue(func() []symptom {
+	var list []symptom
+	add := func(cause Cause, outcome experiment.Outcome, hint string, lines ...string) {
+		list = append(list, symptom{cause: cause, outcome: outcome, line: regexp.MustCompile(`(?i)(?:` + strings.Join(lines, "|") + `)`), hint: hint})
+	}
+	failed, memory, place := experiment.OutcomeFailed, experiment.OutcomeOutOfMemory, experiment.OutcomeInfraError
+
+	add(CauseGatedModel, failed, "accept the model's licence on the hub, and name a secret with a token in model.hf_token",
+		`GatedRepoError`, `Cannot access gated repo`, `access to model .* is restricted`, `401 Client Error.*huggingface`, `403 Client Error.*huggingface`)
+	add(CauseMissingModel, failed, "check model.id_or_path: a hub id, a folder under the worker's model root, or an absolute path",
+		`RepositoryNotFoundError`, `RevisionNotFoundError`, `is not a local folder and is not a valid model identifier`, `EntryNotFoundError`,
+		`LocalEntryNotFoundError`, `HFValidationError`, `Repo id must (be|use)`, `does not appear to have a file named (config\.json|.*safetensors|pytorch_model)`,
+		`no such file or directory.*(config\.json|\.gguf|\.safetensors|/models?/)`, `(config\.json|\.gguf|\.safetensors).*no such file or directory`,
+		`Cannot find any model weights`, `No (safetensors|model) (weights|files) found`, `Invalid repository ID or local directory`,
+		`gguf_init_from_file: failed to open`, `Couldn't find a model`)
+	add(CausePortTaken, place, "another process holds the port; the worker takes another one when the experiment is tried again",
+		`address already in use`, `Errno 98\b`, `EADDRINUSE`, `couldn't bind (HTTP )?server socket`, `port \d+ (is )?(already|in use|not available)`,
+		`Failed to bind socket`)
+	add(CauseForeign, place, "another process fills the device; see the worker's devices",
+		`Free memory on device.*is less than desired GPU memory utilization`, `CUDA-capable device\(s\) is/are busy or unavailable`)
+	add(CauseOOM, memory, "",
+		`OutOfMemoryError`, `CUDA out of memory`, `HIP out of memory`, `CUDA error: out of memory`, `cudaErrorMemoryAllocation`, `cudaMalloc failed: out of memory`,
+		`No available memory for the cache blocks`, `is larger than the available KV cache memory`, `larger than the maximum number of tokens that can be stored in KV cache`,
+		`Not enough memory\. Please try`, `memory pool is full`, `CUBLAS_STATUS_ALLOC_FAILED`, `unable to allocate (CUDA|ROCm|Vulkan|Metal)\S* buffer`, `failed to allocate (CUDA|ROCm|Vulkan|compute|buffer)`,
+		`failed to allocate KV cache`, `llama_kv_cache.*failed to allocate`, `\[TensorRT-LLM\].*out of memory`, `Requested size exceeds available GPU memory`)
+	add(CauseHostMemory, memory, "the node's own memory ran out: fewer loading threads, less swap space or offloading, or a larger node",
+		`std::bad_alloc`, `DefaultCPUAllocator: can't allocate memory`, `Cannot allocate memory`, `unable to allocate CPU buffer`, `MemoryError`, `No space left on device.*/dev/shm`, `oom-kill`)
+	add(CauseBadFlag, failed, "check the parameter's name and value for this version of the engine (fleetune submit --dry-run)",
+		`error: unrecognized arguments`, `error: argument \S+: (invalid|expected|not allowed)`, `error: argument .*: invalid choice`, `error: the following arguments are required`,
+		`error: ambiguous option`, `error: invalid argument: `, `error: unknown argument: `, `error while handling argument`, `error: invalid value for argument`,
+		`Error: No such option`, `Error: Invalid value for`, `no such option: `, `unexpected keyword argument`, `error: option .* requires`)
+	add(CauseTokenizer, failed, "the tokenizer's files are missing or of another kind: set tokenizer, or repair the model's folder",
+		`Can't load tokenizer for`, `error.*load(ing)? .*tokenizer`, `Couldn't instantiate the backend tokenizer`, `Tokenizer class \S+ does not exist`,
+		`TokenizersBackend has no attribute`, `failed to load vocab`, `error loading model vocabulary`, `unknown pre-tokenizer type`)
+	add(CauseUnsupported, failed, "the engine's version, or this device, has no support for it: another version, engine, precision or backend",
+		`Model architectures? .* (is|are) not supported`, `does not recognize this architecture`, `unknown model architecture`, `Unsupported architecture`,
+		`Unknown quantization method`, `quantization method .* (is )?not supported`, `is not supported for the current GPU`, `does not match the quantization method`,
+		`Minimum capability: \d+`, `Bfloat16 is only supported on GPUs with compute capability`, `no kernel image is available`, `kv-cache is not supported`,
+		`type fp8e4nv not supported`, `(attention|MoE).{0,40}backend.{0,60}(not supported|not available)`, `is not divisible by tensor parallel`, `must be divisible by (the )?(tensor|tp|number)`,
+		`Total number of attention heads .* must be divisible`, `NotImplementedError`)
+	add(CauseBadFlag, failed, "the engine refuses these values, or these values together",
+		`validation errors? for \w*(Config|Args)`)
+	add(CauseNCCL, place, "the devices stopped talking to each other: check the links, NCCL_P2P_DISABLE and shared memory, or fewer devices",
+		`Watchdog caught collective operation timeout`, `NCCL (watchdog|timeout)`, `ncclUnhandledCudaError`, `ncclSystemError`, `ncclInternalError`, `ncclRemoteError`, `NCCL error`,
+		`ProcessGroupNCCL.*(time(d )?out|abort)`, `DistBackendError`, `Timed out waiting for .* ranks`, `RCCL error`)
+	add(CauseCUDA, place, "the device or its driver failed: see the kernel's log (Xid) and the worker's devices",
+		`uncorrectable ECC`, `\bXid\b`, `no CUDA-capable device`, `CUDA driver version is insufficient`, `GPU is lost`, `fell off the bus`, `Found no NVIDIA driver`,
+		`CUDA unknown error`, `No CUDA GPUs are available`, `invalid device ordinal`, `libcuda\.so.*cannot open`)
+	add(CauseCUDA, failed, "a kernel failed with this configuration: try another attention backend, precision or engine version",
+		`an illegal memory access`, `device-side assert`, `CUDA error: `, `CUBLAS_STATUS_\w+`, `unspecified launch failure`, `misaligned address`, `HIP error: `, `cudaErrorIllegalAddress`)
+	add(CauseMissing, failed, "the engine is not installed where the launcher looks: set program or image",
+		`No module named '?(vllm|sglang|tensorrt_llm|torch)\b`, `executable file not found`, `(vllm|sglang|trtllm-serve|llama-server|python3?): (command )?not found`,
+		`error while loading shared libraries`)
+	return list
+})
