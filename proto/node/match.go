@@ -27,6 +27,8 @@ const (
 	NeedAccelerator Requirement = "accelerator"
 	NeedDevices     Requirement = "devices"
 	NeedMemory      Requirement = "memory"
+	NeedLauncher    Requirement = "launcher"
+	NeedEngine      Requirement = "engine"
 	NeedLabels      Requirement = "labels"
 	NeedSecrets     Requirement = "secrets"
 	NeedHealth      Requirement = "health"
@@ -52,6 +54,9 @@ func Match(need Requirements, have Advertisement) *Mismatch {
 	if need.Kind != "" && !slices.Contains(have.Kinds, need.Kind) {
 		return mismatch(NeedKind, "cannot run %s experiments (it runs %s)", need.Kind, listing(have.Kinds))
 	}
+	if m := matchEngine(need, have); m != nil {
+		return m
+	}
 	if m := matchDevices(need, have.Devices); m != nil {
 		return m
 	}
@@ -64,6 +69,17 @@ func Match(need Requirements, have Advertisement) *Mismatch {
 		}
 	}
 	return matchHealth(need, have.Devices)
+}
+
+func matchEngine(need Requirements, have Advertisement) *Mismatch {
+	if need.Launcher != "" && !slices.Contains(have.Launchers, need.Launcher) {
+		return mismatch(NeedLauncher, "has no launcher %q (it has %s)", need.Launcher, listing(have.Launchers))
+	}
+	if _, ok := have.Engines[need.Engine]; need.Engine != "" && !ok {
+		return mismatch(NeedEngine, "has no %s (it has %s; start it with --engine %s=PROGRAM)",
+			need.Engine, listing(slices.Sorted(maps.Keys(have.Engines))), need.Engine)
+	}
+	return nil
 }
 
 func matchDevices(need Requirements, devices []Device) *Mismatch {

@@ -187,3 +187,27 @@ func TestSecretsAreMatchedByName(t *testing.T) {
 		t.Fatal("requirements that differ share a queue")
 	}
 }
+
+func TestLaunchersAndEnginesAreMatched(t *testing.T) {
+	have := Advertisement{Devices: []Device{cpu("cpu-1")}, Launchers: []string{"local", "docker"}, Engines: map[string]string{"vllm": "0.10.0", "llama.cpp": ""}}
+	for name, c := range map[string]struct {
+		need Requirements
+		want string
+	}{
+		"both there":           {Requirements{Launcher: "docker", Engine: "vllm"}, ""},
+		"engine of no version": {Requirements{Engine: "llama.cpp"}, ""},
+		"launcher":             {Requirements{Launcher: "kubernetes"}, `launcher: has no launcher "kubernetes" (it has local, docker)`},
+		"engine":               {Requirements{Launcher: "local", Engine: "sglang"}, `engine: has no sglang (it has llama.cpp, vllm; start it with --engine sglang=PROGRAM)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if m := Match(c.need, have); m != nil {
+				got = m.String()
+			}
+			require.Equal(t, c.want, got)
+			if c.need.Launcher != "" {
+				require.NotEqual(t, QueueName(Requirements{}), QueueName(c.need))
+			}
+		})
+	}
+}

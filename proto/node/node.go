@@ -6,15 +6,19 @@ import "time"
 
 // An Advertisement is what a worker tells the manager about its node.
 type Advertisement struct {
-	Worker    string            `json:"worker"`
-	Host      string            `json:"host"`
-	Pool      string            `json:"pool"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Devices   []Device          `json:"devices"`
-	Kinds     []string          `json:"kinds"`
-	Launchers []string          `json:"launchers,omitempty"`
-	Engines   map[string]string `json:"engines,omitempty"`
-	Models    []string          `json:"models,omitempty"`
+	Worker  string            `json:"worker"`
+	Host    string            `json:"host"`
+	Pool    string            `json:"pool"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Devices []Device          `json:"devices"`
+	Kinds   []string          `json:"kinds"`
+	// Launchers that can start engines here.
+	Launchers []string `json:"launchers,omitempty"`
+	// Engines that are installed, with their versions; empty where one does not
+	// tell it.
+	Engines map[string]string `json:"engines,omitempty"`
+	// Models that are complete on the node: hub ids, and names of folders.
+	Models []string `json:"models,omitempty"`
 	// Secrets are the names, never the values, of the secrets the worker has.
 	Secrets   []string  `json:"secrets,omitempty"`
 	Version   string    `json:"version"`
@@ -65,4 +69,7 @@ type Requirements struct {
 	Kind string `json:"kind,omitempty"`
 	// Secrets are the names of secrets the worker must have.
 	Secrets []string `json:"secrets,omitempty"`
+	// Launcher and Engine that the worker must have; empty asks for none.
+	Launcher string `json:"launcher,omitempty"`
+	Engine   string `json:"engine,omitempty"`
 }

@@ -17,7 +17,8 @@ import (
 // only, so that it can be one token of a subject and part of a consumer's name.
 func QueueName(r Requirements) string {
 	r = r.withDefaults()
-	rest := remainder{Memory: r.Memory, Labels: r.Labels, Secrets: slices.Compact(slices.Sorted(slices.Values(r.Secrets)))}
+	rest := remainder{Memory: r.Memory, Labels: r.Labels, Secrets: slices.Compact(slices.Sorted(slices.Values(r.Secrets))),
+		Launcher: r.Launcher, Engine: r.Engine}
 	parts := []string{poolToken(r.Pool, &rest), acceleratorToken(r.Accelerator, &rest), strconv.Itoa(r.Devices)}
 	if kind := kindToken(r.Kind, &rest); kind != "" {
 		parts = append(parts, kind)
@@ -36,10 +37,12 @@ type remainder struct {
 	Memory      int64             `json:"memory,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Secrets     []string          `json:"secrets,omitempty"`
+	Launcher    string            `json:"launcher,omitempty"`
+	Engine      string            `json:"engine,omitempty"`
 }
 
 func (m remainder) empty() bool {
-	return m.Pool == "" && m.Accelerator == "" && m.Kind == "" && m.Memory == 0 && len(m.Labels) == 0 && len(m.Secrets) == 0
+	return m.Pool == "" && m.Accelerator == "" && m.Kind == "" && m.Memory == 0 && len(m.Labels) == 0 && len(m.Secrets) == 0 && m.Launcher == "" && m.Engine == ""
 }
 
 // hash starts with a letter that keeps it apart from a device count and is

@@ -263,6 +263,19 @@ func IsArgument(parameter string) bool {
 		!strings.HasPrefix(parameter, PrefixParallel) && !strings.HasPrefix(parameter, PrefixEnv)
 }
 
+// place names the launcher that a worker must have, and the engine where
+// neither the task nor an image brings it.
+func (s *Serving) place() (launcher, engine string) {
+	switch {
+	case s.Simulate != nil:
+		return "local", ""
+	case s.Launcher == "local" && len(s.Program) == 0:
+		return s.Launcher, s.Engine
+	default:
+		return s.Launcher, ""
+	}
+}
+
 // secrets lists the names of all secrets that an experiment resolves.
 func (s *Serving) secrets() []string {
 	names := slices.Collect(maps.Values(s.Env.Secrets))

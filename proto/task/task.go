@@ -45,7 +45,8 @@ func (t *Task) Kind() string {
 }
 
 // Needs is all that the task's experiments ask of a place: its resources, a
-// worker of their kind, and the secrets that its programs name.
+// worker of their kind, the launcher and the engine that it starts, and the
+// secrets that its programs name.
 func (t *Task) Needs() node.Requirements {
 	need := t.Resources
 	need.Kind = t.Kind()
@@ -54,6 +55,7 @@ func (t *Task) Needs() node.Requirements {
 		need.Secrets = slices.Compact(slices.Sorted(maps.Values(t.Command.Env.Secrets)))
 	case t.Serving != nil:
 		need.Secrets = t.Serving.secrets()
+		need.Launcher, need.Engine = t.Serving.place()
 	case t.Load != nil && t.Load.APIKey != "":
 		need.Secrets = []string{t.Load.APIKey}
 	}

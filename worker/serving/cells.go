@@ -139,11 +139,10 @@ func (r *session) run(ctx context.Context, cell task.Cell, options load.CellOpti
 func (r *session) options(pass int) load.CellOptions {
 	s := r.staged
 	b := &s.spec.Benchmark
-	o := load.CellOptions{
-		URL: r.server.URL(), Model: r.model, APIKey: trim(s.apiKey), Endpoint: kindOf(b.Task),
-		Requests: b.CellRequests, Duration: b.CellTime.D(), SLOs: bounds(s.spec.SLO), Dataset: s.dataset,
-		Seed: int64(conversation.Seed(0, fmt.Sprintf("%s/%d", s.job.Offer.Task, pass))), //nolint:gosec // any number will do
-	}
+	o := s.inputs
+	o.URL, o.Model, o.APIKey, o.Endpoint = r.server.URL(), r.model, trim(s.apiKey), kindOf(b.Task)
+	o.Requests, o.Duration, o.SLOs = b.CellRequests, b.CellTime.D(), bounds(s.spec.SLO)
+	o.Seed = int64(conversation.Seed(0, fmt.Sprintf("%s/%d", s.job.Offer.Task, pass))) //nolint:gosec // any number will do
 	if len(b.Extra) > 0 {
 		o.Extra = map[string]any{}
 		for name, value := range b.Extra {

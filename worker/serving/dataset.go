@@ -2,33 +2,67 @@ package serving
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/fleetune/fleetune/worker/command"
+	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/token/tokenizerjson"
 )
 
-// open reads the task's dataset, if it has one.
+// open reads what the cells have in common: the dataset and the tokenizer.
 func (s *Staged) open(ctx context.Context) *command.Result {
-	d := s.spec.Benchmark.Dataset
-	if d == nil {
-		return nil
-	}
 	const phase = "download"
-	if s.kind.Dataset == nil {
-		return infra(ctx, phase, errors.New("this worker reads no datasets"))
-	}
-	s.enter(phase)
-	token := ""
-	var err error
-	if d.TokenSecret != "" {
-		if token, err = s.kind.Secret(d.TokenSecret); err != nil {
-			return infra(ctx, phase, fmt.Errorf("resolving secret %q: %w", d.TokenSecret, err))
+	in := load.Inputs{Cache: s.kind.Datasets, Tokenizer: s.spec.Benchmark.Tokenizer}
+	if d := s.spec.Benchmark.Dataset; d != nil {
+		s.enter(phase)
+		s.journal.line("reading dataset %s", s.masked.Text(d.URL))
+		in.Dataset, in.Deduplicate = d.URL, d.Deduplicate
+		if d.TokenSecret != "" {
+			token, err := s.kind.Secret(d.TokenSecret)
+			if err != nil {
+				return infra(ctx, phase, fmt.Errorf("resolving secret %q: %w", d.TokenSecret, err))
+			}
+			in.Token = trim(token)
 		}
 	}
-	s.journal.line("reading dataset %s", d.URL)
-	if s.dataset, err = s.kind.Dataset(ctx, *d, trim(token)); err != nil {
-		return infra(ctx, phase, fmt.Errorf("reading dataset %s: %w", d.URL, err))
+	s.tokenizer(&in)
+	stats, err := in.Open(ctx, &s.inputs)
+	if err != nil {
+		return infra(ctx, phase, fmt.Errorf("reading what the cells send: %w", err))
+	}
+	if stats != nil {
+		s.journal.line("the dataset has %d conversations", len(s.inputs.Dataset))
 	}
 	return nil
+}
+
+// tokenizer settles for the model's own tokenizer, or for bytes, where the
+// task's is not on this node. What counted is told with the figures.
+func (s *Staged) tokenizer(in *load.Inputs) {
+	wanted := in.Tokenizer
+	for _, name := range []string{wanted, tokenizerIn(s.kind.Hub.Snapshot(wanted)), tokenizerIn(s.candidate.model.Path)} {
+		if path, err := tokenizerjson.Find(name); err == nil && regular(path) {
+			in.Tokenizer = path
+			return
+		}
+	}
+	in.Tokenizer = ""
+	if wanted != "" {
+		s.candidate.notes = append(s.candidate.notes, fmt.Sprintf("tokenizer %q is not on this node: prompts were measured in bytes", wanted))
+	}
+}
+
+// tokenizerIn is the tokenizer of a model's folder; empty without a folder.
+func tokenizerIn(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "tokenizer.json")
+}
+
+func regular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }

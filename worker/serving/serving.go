@@ -26,7 +26,7 @@ import (
 	"github.com/fleetune/fleetune/shared/engine"
 	"github.com/fleetune/fleetune/worker/command"
 	"github.com/fleetune/fleetune/worker/launch"
-	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/secret"
 	"github.com/fleetune/fleetune/worker/serving/hub"
 )
@@ -49,8 +49,8 @@ type Config struct {
 	Devices func() []node.Device
 	// Meter reads the devices while cells are loaded; nil for none.
 	Meter Meter
-	// Dataset opens a dataset; nil where this worker reads none.
-	Dataset func(ctx context.Context, d task.Dataset, token string) ([]*conversation.Conversation, error)
+	// Datasets is the folder of downloaded datasets; empty is the user's own.
+	Datasets string
 	// Client asks engines whether they are ready; nil makes one.
 	Client *http.Client
 }
@@ -83,7 +83,7 @@ type Staged struct {
 	secrets  map[string]string // of the engine's environment
 	apiKey   string
 	masked   secret.Mask
-	dataset  []*conversation.Conversation
+	inputs   load.CellOptions // what all cells have in common
 	devices  []node.Device
 	// candidate and baseline; the latter for confirmations only.
 	candidate, baseline *side

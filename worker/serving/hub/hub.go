@@ -94,6 +94,19 @@ func (h *Hub) Find(m task.Model) (string, error) {
 	return "", fmt.Errorf("%w: %s is not in the cache", ErrMissing, m.ID)
 }
 
+// Snapshot is the folder of what the cache has of a hub's model, complete or
+// not; empty without one.
+func (h *Hub) Snapshot(id string) string {
+	if !Remote(id) || !filepath.IsLocal(id) {
+		return ""
+	}
+	dir, err := h.snapshot(task.Model{ID: id})
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
 func exists(path string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("%w: there is no %s", ErrMissing, path)
