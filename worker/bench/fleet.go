@@ -112,6 +112,10 @@ func (o *options) order(n int) (Order, error) {
 		}
 	}
 	sent := *o
+	var err error
+	if sent.Template, err = o.template(); err != nil { // the workers have no such file
+		return Order{}, err
+	}
 	out := Order{Name: "bench-" + strings.ReplaceAll(play.NewID(), "-", "")[:12], Pool: o.Pool, Accelerator: o.Accelerator,
 		Limit: o.Duration + o.WarmDuration + max(o.Grace, 0) + o.WorkersWait + spareTime}
 	if o.InputFile == "" {

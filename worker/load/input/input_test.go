@@ -391,6 +391,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n"), 6)
 	f.Add([]byte(`[{"id":"a","conversations":[{"value":"how are you today my friend"},{"value":"very well thank you dear"}]}]`), 4)
 	f.Add([]byte(`{"chat_id":5,"parent_chat_id":-1,"timestamp":1.5,"input_length":20,"turn":1,"hash_ids":[1,2]}`), 3)
+	f.Add([]byte(`{"data":[{"session_id":"s","payloads":[{"messages":[{"role":"user","content":"a"}]}]}]}`), 10)
+	f.Add([]byte(`{"text":"a","images":["u"]}`), 11)
 	f.Fuzz(func(t *testing.T, data []byte, format int) {
 		opt := Options{Format: Formats()[uint(format)%uint(len(Formats()))], Counter: token.Bytes{}}
 		w, err := decode([]File{{"in", data}}, opt)
