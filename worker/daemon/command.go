@@ -21,6 +21,7 @@ import (
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/fleetune/fleetune/shared/log"
 	"github.com/fleetune/fleetune/worker/process"
+	"github.com/fleetune/fleetune/worker/simulate"
 	"github.com/spf13/cobra"
 )
 
@@ -73,7 +74,7 @@ The first interrupt drains: what runs may finish. The second hands it back.`,
 	flags.StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
 	cmd.MarkFlagsMutuallyExclusive("join", "nats")
 	cmd.MarkFlagsOneRequired("join", "nats")
-	cmd.AddCommand(clearCommand())
+	cmd.AddCommand(clearCommand(), simulate.Command())
 	return cmd
 }
 

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -20,6 +21,15 @@ func main() {
 	cmd.SilenceErrors = true
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "fleetune-worker:", err)
-		os.Exit(1)
+		os.Exit(status(err))
 	}
+}
+
+// status is what the program ends with: an error's own, or 1.
+func status(err error) int {
+	var ended interface{ ExitStatus() int }
+	if errors.As(err, &ended) {
+		return ended.ExitStatus()
+	}
+	return 1
 }

@@ -76,6 +76,16 @@ type Statistics struct {
 	Busy float64
 }
 
+// Add sums up the statistics of ranks.
+func (s *Statistics) Add(o Statistics) {
+	s.PromptTokens += o.PromptTokens
+	s.OutputTokens += o.OutputTokens
+	s.CachedTokens += o.CachedTokens
+	s.Preemptions += o.Preemptions
+	s.Steps += o.Steps
+	s.Busy += o.Busy
+}
+
 // A Rank is one scheduler with one cache: an engine, or one of its data
 // parallel parts.
 type Rank struct {
