@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"path"
 	"path/filepath"
@@ -14,10 +13,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/search"
+	"github.com/fleetune/fleetune/manager/records/reuse"
+	"github.com/fleetune/fleetune/manager/rehearse"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/bundle"
-	"github.com/fleetune/fleetune/proto/render"
 	"github.com/fleetune/fleetune/proto/task"
 )
 
@@ -68,23 +67,24 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 			return answer, refused("name", []v1.Finding{{Field: "name", Severity: "error",
 				Message: fmt.Sprintf("%q cannot be a task's name", s.Name), Expected: "lower-case letters, digits and dashes, 63 at most, a letter or digit first and last"}}, nil)
 		}
-		spec.Name = s.Name
-	}
-	planned, err := plan(spec)
-	if err != nil {
-		return answer, refused(name, []v1.Finding{{File: name, Field: planField(err), Severity: "error", Message: err.Error()}}, answer.Warnings)
+		spec.Rename(s.Name)
 	}
 	data, err := attach(spec, s.Bundle)
 	if err != nil {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "command.files", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
-	if err := rehearse(spec, data); err != nil {
-		return answer, refused(name, []v1.Finding{{File: name, Field: "command", Severity: "error", Message: err.Error()}}, answer.Warnings)
+	rehearsal, err := check(name, s.Source, spec, data, &answer)
+	if err != nil {
+		return answer, err
 	}
 	if s.DryRun {
 		return answer, nil
 	}
-	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: planned, Bundle: data})
+	served, frozen, err := reuse.Freeze(ctx, a.store, spec)
+	if err != nil {
+		return answer, err
+	}
+	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
@@ -121,39 +121,35 @@ func refused(name string, wrong, warnings []v1.Finding) error {
 	return p
 }
 
-// errEmptySpace says that there is nothing to measure.
-var errEmptySpace = errors.New("no point of the space meets all constraints")
-
-// planField names the field that a plan failed for.
-func planField(err error) string {
-	if errors.Is(err, errEmptySpace) {
-		return "constraints"
+// check rehearses a task and refuses one that would fail; warnings go into the
+// answer.
+func check(name, source string, spec *task.Task, data []byte, answer *v1.Submitted) (rehearse.Rehearsal, error) {
+	var problems []task.Problem
+	if spec.Serving != nil {
+		problems = rehearse.Shape(spec.Serving, data)
 	}
-	return "optimization.strategy"
-}
-
-// plan is how many experiments the budget and the space allow; an error when
-// the sampler cannot search the space, or the constraints leave nothing of it.
-func plan(t *task.Task) (int, error) {
-	o := t.Optimization
-	_, err := search.New(o.Strategy, search.Problem{Space: t.Space, Objectives: o.Objectives, Seed: o.Seed,
-		Budget: o.MaxIterations, Options: o.Options})
-	if err != nil {
-		return 0, err
+	r := rehearse.Task(spec, data, 0)
+	problems = task.Locate(name, []byte(source), append(problems, r.Problems...))
+	var wrong []v1.Finding
+	for _, p := range problems {
+		if p.Severity == task.Error {
+			wrong = append(wrong, finding(p))
+		} else {
+			answer.Warnings = append(answer.Warnings, finding(p))
+		}
 	}
-	count, err := search.Count(t.Space)
-	if err != nil {
-		return 0, err
+	if len(wrong) > 0 {
+		return r, refused(name, wrong, answer.Warnings)
 	}
-	if count.Valid == 0 {
-		return 0, errEmptySpace
-	}
-	return int(math.Min(float64(o.MaxIterations), count.Valid)), nil
+	return r, nil
 }
 
 // attach checks the bundle against the sources that the task names, and notes
 // its digest and that of the template that apply renders.
 func attach(t *task.Task, data []byte) ([]byte, error) {
+	if t.Serving != nil {
+		return data, nil // the models' shapes, if any
+	}
 	if t.Command == nil {
 		return nil, nil
 	}
@@ -188,30 +184,6 @@ func attach(t *task.Task, data []byte) ([]byte, error) {
 		t.Command.Apply.Digest = bundle.Digest(contents[template])
 	}
 	return data, nil
-}
-
-// rehearse renders the task's first point as a worker will: a placeholder that
-// is unknown or a parameter that is used nowhere would fail every experiment.
-func rehearse(t *task.Task, data []byte) error {
-	if t.Command == nil {
-		return nil
-	}
-	var sources map[string][]byte
-	if len(data) > 0 {
-		var err error
-		if sources, err = bundle.Unpack(bytes.NewReader(data), ""); err != nil {
-			return err
-		}
-	}
-	points, err := search.First(t.Space)
-	if err != nil {
-		return err
-	}
-	for p := range points {
-		_, err := render.Command(t.Command, p, sources)
-		return err
-	}
-	return nil
 }
 
 func slashed(name string) string { return filepath.ToSlash(filepath.Clean(name)) }

@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/fleetune/fleetune/manager/cli/terminal"
-	"github.com/fleetune/fleetune/manager/search"
-	"github.com/fleetune/fleetune/proto/bundle"
-	"github.com/fleetune/fleetune/proto/render"
+	"github.com/fleetune/fleetune/manager/rehearse"
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
 )
@@ -28,83 +26,78 @@ type rehearsal struct {
 	Valid *float64 `json:"valid"`
 	Exact bool     `json:"exact"`
 	// Planned is how many experiments the budget and the space allow.
-	Planned  int       `json:"planned"`
-	Examples []example `json:"examples"`
+	Planned int `json:"planned"`
+	// Cells that every experiment of a serving task measures.
+	Cells    []task.Cell `json:"cells,omitempty"`
+	Examples []example   `json:"examples"`
 }
 
 // An example is one experiment as a worker would run it.
 type example struct {
-	Parameters space.Point `json:"parameters"`
-	Steps      []stepLine  `json:"steps"`
-	order      []string
+	Purpose    experiment.Purpose `json:"purpose"`
+	Parameters space.Point        `json:"parameters"`
+	Steps      []rehearse.Step    `json:"steps"`
+	Devices    int                `json:"devices"`
+	Notes      []string           `json:"notes,omitempty"`
+	// Refused says why the engine would not take it.
+	Refused string `json:"refused,omitempty"`
+	order   []string
 }
 
-// A stepLine is one program of an experiment, as a line for a shell.
-type stepLine struct {
-	Step    string `json:"step"`
-	Command string `json:"command"`
-}
-
+// dryRun rehearses every file before it says that one has errors.
 func (a *app) dryRun(files []taskFile) error {
 	list := []rehearsal{}
+	failed := 0
 	for _, f := range files {
-		r, err := rehearse(f)
-		if err != nil {
-			return usage(fmt.Errorf("%s: %w", f.path, err))
+		r, problems := rehearsed(f)
+		for _, p := range problems {
+			if p.Severity == task.Error || !a.json {
+				a.complain(p.String())
+			}
 		}
-		list = append(list, r)
+		if r == nil {
+			failed++
+			continue
+		}
+		list = append(list, *r)
 		if !a.json {
-			if err := a.printRehearsal(r); err != nil {
+			if err := a.printRehearsal(*r); err != nil {
 				return err
 			}
 		}
 	}
 	if a.json {
-		return a.printJSON(list)
+		if err := a.printJSON(list); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return usage(fmt.Errorf("%s", plural(failed, "task file has errors", "task files have errors")))
 	}
 	return nil
 }
 
-func rehearse(f taskFile) (rehearsal, error) {
-	r := rehearsal{File: f.path, Task: f.spec.Name, Warnings: f.warnings, Examples: []example{}}
-	if r.Warnings == nil {
-		r.Warnings = []task.Problem{}
+// rehearsed returns nil and the problems where one of them is an error.
+func rehearsed(f taskFile) (*rehearsal, []task.Problem) {
+	found := rehearse.Task(f.spec, f.bundle, examples)
+	task.Locate(f.name, f.source, found.Problems)
+	for i := range found.Problems {
+		found.Problems[i].File = f.path
 	}
-	o := f.spec.Optimization
-	if _, err := search.New(o.Strategy, search.Problem{Space: f.spec.Space, Objectives: o.Objectives, Seed: o.Seed,
-		Budget: o.MaxIterations, Options: o.Options}); err != nil {
-		return r, fmt.Errorf("optimization.strategy: %w", err)
+	if found.Failed() {
+		return nil, found.Problems
 	}
-	count, err := search.Count(f.spec.Space)
-	if err != nil {
-		return r, fmt.Errorf("counting the space: %w", err)
+	r := &rehearsal{File: f.path, Task: f.spec.Name, Warnings: append(append([]task.Problem{}, f.warnings...), found.Problems...),
+		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, Planned: found.Planned, Cells: found.Cells, Examples: []example{}}
+	var order []string
+	for _, parameter := range f.spec.Space.Parameters {
+		order = append(order, parameter.Name)
 	}
-	if count.Valid == 0 {
-		return r, errors.New("no point of the space meets all constraints")
+	for _, e := range found.Examples {
+		r.Examples = append(r.Examples, example{Purpose: e.Purpose, Parameters: e.Parameters, Steps: e.Steps, Devices: e.Devices,
+			Notes: e.Notes, Refused: e.Refused, order: order})
 	}
-	r.Points, r.Valid, r.Exact = finite(count.Total), finite(count.Valid), count.Exact
-	r.Planned = int(math.Min(float64(o.MaxIterations), count.Valid))
-	points, err := search.First(f.spec.Space)
-	if err != nil {
-		return r, fmt.Errorf("listing the space: %w", err)
-	}
-	sources := map[string][]byte{}
-	if len(f.bundle) > 0 {
-		if sources, err = bundle.Unpack(bytes.NewReader(f.bundle), ""); err != nil {
-			return r, fmt.Errorf("reading the sources: %w", err)
-		}
-	}
-	for p := range points {
-		if len(r.Examples) == examples {
-			break
-		}
-		e, err := show(f.spec, p, sources)
-		if err != nil {
-			return r, err
-		}
-		r.Examples = append(r.Examples, e)
-	}
-	return r, nil
+	return r, found.Problems
 }
 
 func finite(f float64) *float64 {
@@ -114,39 +107,41 @@ func finite(f float64) *float64 {
 	return &f
 }
 
-// show renders a task at a point, as the worker will.
-func show(t *task.Task, p space.Point, sources map[string][]byte) (example, error) {
-	e := example{Parameters: p, Steps: []stepLine{}}
-	for _, parameter := range t.Space.Parameters {
-		e.order = append(e.order, parameter.Name)
-	}
-	if t.Command == nil {
-		return e, nil
-	}
-	rendered, err := render.Command(t.Command, p, sources)
-	if err != nil {
-		return e, err
-	}
-	for _, s := range []struct {
-		name string
-		step *render.Step
-	}{{"build", rendered.Build}, {"inputs", rendered.Inputs}, {"reference", rendered.Reference}, {"check", rendered.Check}, {"run", rendered.Run}} {
-		if s.step != nil {
-			e.Steps = append(e.Steps, stepLine{Step: s.name, Command: s.step.Argv.Shell()})
-		}
-	}
-	return e, nil
-}
-
 func (a *app) printRehearsal(r rehearsal) error {
 	f := &fields{app: a}
 	f.add("task", "%s", r.Task)
 	f.add("space", "%s", size(r))
 	f.add("measures", "%s", plural(r.Planned, "experiment at most", "experiments at most"))
-	for i, e := range r.Examples {
-		f.add("example "+fmt.Sprint(i+1), "%s", terminal.Point(e.Parameters, e.order))
+	if len(r.Cells) > 0 {
+		cells := make([]string, len(r.Cells))
+		for i, c := range r.Cells {
+			cells[i] = c.String()
+		}
+		f.add("cells", "%s", strings.Join(cells, ", "))
+	}
+	number := 0
+	for _, e := range r.Examples {
+		title := string(experiment.Baseline)
+		if e.Purpose != experiment.Baseline {
+			number++
+			title = fmt.Sprintf("example %d", number)
+		}
+		point := terminal.Point(e.Parameters, e.order)
+		if point == "" {
+			point = "the engine's defaults"
+		}
+		f.add(title, "%s", point)
 		for _, s := range e.Steps {
 			f.add("  "+s.Step, "%s", s.Command)
+		}
+		if len(r.Cells) > 0 {
+			f.add("  devices", "%d", e.Devices)
+		}
+		for _, note := range e.Notes {
+			f.add("  note", "%s", note)
+		}
+		if e.Refused != "" {
+			f.add("  refused", "%s", e.Refused)
 		}
 	}
 	return f.err

@@ -11,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/client"
+	"github.com/fleetune/fleetune/manager/rehearse"
 	"github.com/fleetune/fleetune/proto/bundle"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/spf13/cobra"
@@ -117,6 +118,18 @@ func (a *app) readTask(path string) (taskFile, error) {
 	}
 	if f.spec == nil {
 		return f, errQuiet
+	}
+	if f.spec.Serving != nil {
+		if f.bundle, err = attachShapes(dir, f.spec.Serving); err != nil {
+			return f, usage(fmt.Errorf("%s: %w", path, err))
+		}
+		if wrong := rehearse.Shape(f.spec.Serving, f.bundle); len(wrong) > 0 {
+			for _, p := range task.Locate(f.name, f.source, wrong) {
+				p.File = path
+				a.complain(p.String())
+			}
+			return f, errQuiet
+		}
 	}
 	if f.spec.Command != nil {
 		if f.bundle, err = bundle.Attach(dir, f.spec.Command); err != nil {

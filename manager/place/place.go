@@ -8,12 +8,27 @@ import (
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/engine"
 )
 
 // Need is what one experiment of a task asks for. A point that the engine
 // refuses needs what the task asks for: the worker says what is wrong with it.
 func Need(t *task.Task, p space.Point) node.Requirements {
-	return t.Needs()
+	need := t.Needs()
+	if t.Serving == nil {
+		return need
+	}
+	if p == nil {
+		p = t.Serving.Baseline
+	}
+	e, err := engine.Of(t.Serving)
+	if err != nil {
+		return need
+	}
+	if devices, err := e.Need(t.Serving, p); err == nil {
+		need.Devices = max(need.Devices, devices)
+	}
+	return need
 }
 
 // Most joins the needs of points that are measured in one attempt.

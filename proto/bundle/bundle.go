@@ -71,6 +71,16 @@ func Attach(dir string, c *task.Command) ([]byte, error) {
 // it returns no data and no digest. A source that is missing, not a plain
 // file, or outside dir (by ".." or by a symbolic link) is an error.
 func Pack(dir string, files []task.File) ([]byte, string, error) {
+	var sources []string
+	for _, f := range files {
+		sources = append(sources, f.Source)
+	}
+	return PackWith(dir, sources, nil)
+}
+
+// PackWith packs the named files from dir like Pack, and others by their
+// contents.
+func PackWith(dir string, sources []string, others map[string][]byte) ([]byte, string, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, "", fmt.Errorf("opening the task's folder: %w", err)
@@ -78,18 +88,29 @@ func Pack(dir string, files []task.File) ([]byte, string, error) {
 	defer func() { _ = root.Close() }()
 	contents := map[string][]byte{}
 	total := 0
-	for _, f := range files {
-		if f.Source == "" || contents[name(f.Source)] != nil {
+	add := func(name string, content []byte) error {
+		if total += len(content); total > MaxSize || len(contents) >= MaxFiles {
+			return fmt.Errorf("%w: more than %d files or %d bytes", ErrTooLarge, MaxFiles, MaxSize)
+		}
+		contents[name] = content
+		return nil
+	}
+	for _, source := range sources {
+		if source == "" || contents[name(source)] != nil {
 			continue
 		}
-		content, err := read(root, f.Source)
+		content, err := read(root, source)
 		if err != nil {
-			return nil, "", fmt.Errorf("packing %q: %w", f.Source, err)
+			return nil, "", fmt.Errorf("packing %q: %w", source, err)
 		}
-		if total += len(content); total > MaxSize || len(contents) >= MaxFiles {
-			return nil, "", fmt.Errorf("%w: more than %d files or %d bytes", ErrTooLarge, MaxFiles, MaxSize)
+		if err := add(name(source), content); err != nil {
+			return nil, "", err
 		}
-		contents[name(f.Source)] = content
+	}
+	for _, other := range slices.Sorted(maps.Keys(others)) {
+		if err := add(other, others[other]); err != nil {
+			return nil, "", err
+		}
 	}
 	if len(contents) == 0 {
 		return nil, "", nil

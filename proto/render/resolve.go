@@ -93,3 +93,12 @@ func (r *Rendering) Preview() string {
 	}
 	return b.String()
 }
+
+// ShellLine writes words as a line for a POSIX shell.
+func ShellLine(words []string) string {
+	argv := make(Argv, len(words))
+	for i, word := range words {
+		argv[i] = []placeholder.Segment{{Text: word}}
+	}
+	return argv.Shell()
+}

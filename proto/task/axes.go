@@ -68,6 +68,24 @@ func (d *decoder) axes(t *Task) {
 	t.Space.Parameters = slices.Concat(t.Space.Parameters, behind)
 }
 
+// aliases leads from the parameters that are no arguments to where they stand.
+func (d *decoder) aliases() {
+	for section, prefix := range map[string]string{"quant_config": PrefixQuant, "parallel_config": PrefixParallel, "env_parameters": PrefixEnv} {
+		n := d.root.Get(section)
+		if n == nil {
+			continue
+		}
+		for _, e := range n.Entries {
+			name := e.Key
+			if name == "presets" {
+				name = ParameterPreset
+			}
+			d.index.Alias("parameters."+prefix+name, document.Join(section, e.Key))
+		}
+	}
+	d.index.Alias("parameters."+ParameterModel, "model")
+}
+
 // presets joins the plural and the singular form.
 func (d *decoder) presets(section string, plural, singular form.Texts) form.Values {
 	if plural != nil && singular != nil {

@@ -38,6 +38,24 @@ func Decode(name string, data []byte) (*Task, []Problem) {
 	return t, problemsOf(name, d.Problems)
 }
 
+// Locate fills in file, line and column of problems that name a field only, in
+// a file that was decoded before.
+func Locate(name string, data []byte, problems []Problem) []Problem {
+	root, wrong := document.Parse(name, data)
+	if root == nil || len(wrong) > 0 {
+		return problems
+	}
+	index := document.NewIndex(root)
+	d := &decoder{root: root, index: index}
+	d.adapt()
+	d.aliases()
+	for i := range problems {
+		problems[i].File = name
+		problems[i].Line, problems[i].Column = index.Place(problems[i].Field)
+	}
+	return problems
+}
+
 // decoder turns the bound form into a task. Its parts check what was bound
 // without error, so that one mistake is not reported twice.
 type decoder struct {

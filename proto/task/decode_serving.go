@@ -18,8 +18,8 @@ import (
 
 // What a serving task takes where the file does not say.
 const (
-	servingTimeout = Duration(1800 * time.Second)
-	servingRepeats = 1
+	servingTimeout   = Duration(1800 * time.Second)
+	servingRepeats   = 1
 	defaultObjective = "latency"
 )
 
