@@ -21,7 +21,7 @@ type Numbered struct {
 // Choice narrows a listing of experiments.
 type Choice struct {
 	Status  string `query:"status" enum:"queued,running,success,failed,cancelled" doc:"only experiments with this status"`
-	Outcome string `query:"outcome" enum:"success,incorrect,no_metric,failed,out_of_memory,combo_timeout,total_timeout,not_started,render_error,infra_error,lost,cancelled" doc:"only experiments that ended like this"`
+	Outcome string `query:"outcome" enum:"success,incorrect,no_metric,failed,out_of_memory,infeasible,combo_timeout,total_timeout,not_started,render_error,infra_error,lost,cancelled,stopped_early" doc:"only experiments that ended like this"`
 	Purpose string `query:"purpose" enum:"baseline,search,confirm,all" doc:"only experiments of this purpose; without it everything but confirmations, 'all' for them too"`
 }
 

@@ -280,6 +280,9 @@ func (w *watcher) picture() []string {
 		}
 		lines = append(lines, "  "+out.Paint(terminal.Green, cut(text, out.Width-2)), "  "+cut(terminal.Point(b.Parameters, d.Parameters), out.Width-2))
 	}
+	if d.Stopped != nil && !d.Final() {
+		lines = append(lines, "  "+cut("the search is over: "+d.Stopped.Message, out.Width-2))
+	}
 	if !w.lost.IsZero() {
 		lines = append(lines, "  "+out.Paint(terminal.Yellow, cut("the manager does not answer; trying again", out.Width-2)))
 	}
@@ -342,6 +345,9 @@ func plainLine(d v1.Task) string {
 			text += " (" + times(b.Speedup) + ")"
 		}
 		text += " " + terminal.Point(b.Parameters, d.Parameters)
+	}
+	if d.Stopped != nil && !d.Final() {
+		text += "; the search is over: " + d.Stopped.Message
 	}
 	return terminal.Clean(text)
 }

@@ -149,6 +149,13 @@ func Propose(ctx context.Context, s Sampler, history, pending []Observation, n i
 	return out, err
 }
 
+// Expects says whether a sampler has a model that tells what there is left to
+// gain.
+func Expects(s Sampler) bool {
+	_, ok := s.(sampler.Expecter)
+	return ok
+}
+
 // ExpectedImprovement asks a sampler with a model what there is left to gain;
 // known is false for the others. See sampler.Expecter.
 func ExpectedImprovement(ctx context.Context, s Sampler, history, pending []Observation) (part float64, known bool, err error) {
