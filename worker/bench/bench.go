@@ -41,6 +41,9 @@ func Command(fleet Fleet) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if err := o.lock(cmd.Flags()); err != nil {
+				return err
+			}
 			return o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -107,6 +110,9 @@ func (s *session) document(ctx context.Context) (*report.Document, error) {
 		doc, err = s.loads(ctx)
 	default:
 		doc, err = s.repeat(ctx)
+	}
+	if doc != nil {
+		doc.Submission = s.submission(doc)
 	}
 	if doc != nil && s.workload.file != nil {
 		doc.Notes = append(doc.Notes, s.workload.file.Notes...)

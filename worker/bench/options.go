@@ -112,6 +112,8 @@ type options struct {
 
 	dataOptions
 
+	agenticOptions
+	broken []string // the rules of a scenario that the flags break
 	fleetOptions
 	fleet Fleet
 }
@@ -181,11 +183,12 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.CancelDelay, "request-cancellation-delay", 0, "time from sending to hanging up")
 	f.StringVar(&o.Goodput, "goodput", "", "SLOs of every request, such as 'time_to_first_token:200 inter_token_latency:20'")
 
+	o.agenticOptions.flags(f)
 	o.fleetOptions.flags(f)
 
 	f.Float64Var(&o.StartMin, "trajectory-start-min-ratio", 0.25, "earliest start inside an agentic trace, as a share of it")
 	f.Float64Var(&o.StartMax, "trajectory-start-max-ratio", 0.75, "latest start inside an agentic trace")
-	f.StringVar(&o.CacheBust, "cache-bust", "", "none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix")
+	f.StringVar(&o.CacheBust, "cache-bust", "", "none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix; with warmup_isolation_ before it, of the warm-up alone")
 	f.Float64Var(&o.IdleGap, "trace-idle-gap-cap-seconds", 0, "longest gap between requests of a trace")
 	f.DurationVar(&o.SystemIdle, "system-idle-gap-cap", 0, "longest time in which nothing at all happens")
 	f.DurationVar(&o.LaneCap, "lane-start-cap", 0, "longest wait for a lane's first request")
@@ -251,6 +254,9 @@ func (o *options) validate() error {
 		errs = append(errs, err)
 	}
 	bad(!slices.Contains([]string{"auto", "live", "plain", "none"}, o.UI), "--ui must be auto, live, plain or none")
+	if err := o.checkReplay(); err != nil {
+		errs = append(errs, err)
+	}
 	if o.Sweep != "" {
 		if _, _, err := parseSweep(o.Sweep); err != nil {
 			errs = append(errs, err)

@@ -167,6 +167,10 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 	if p.Source, err = w.source(n); err != nil {
 		return nil, err
 	}
+	if p.Marker, err = play.ParseTarget(o.CacheBust); err != nil {
+		return nil, fmt.Errorf("--cache-bust: %w", err)
+	}
+	p.Benchmark = fmt.Sprintf("%d-%d", o.Seed, time.Now().UnixNano())
 	if shape.Kind != drive.Schedule && o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {
 		p.Profile.Requests = max(10, 2*shape.Concurrency)
 	}
@@ -185,10 +189,14 @@ func (o *options) agentic(p *load.Plan, w *workload) error {
 	if err != nil {
 		return fmt.Errorf("--cache-bust: %w", err)
 	}
+	if _, isolated := marker.Isolation(); isolated {
+		return errors.New("--cache-bust: a replay's warm-up fills the caches that it is measured with; it cannot be isolated")
+	}
 	cfg := agentic.Config{
 		Trees: w.file.Trees, Lanes: max(1, o.Concurrency), Seed: o.Seed, StartMin: o.StartMin, StartMax: o.StartMax,
 		AllowWrap: o.Wrap, Marker: marker, Benchmark: fmt.Sprintf("%d-%d", o.Seed, time.Now().UnixNano()),
 		LaneCap: o.LaneCap, IdleCap: o.SystemIdle, Burst: o.Burst, MaxTrees: o.Sessions, MaxRequests: o.Requests,
+		Barriers: o.Barriers, FailFast: o.FailFast,
 	}
 	if !w.file.Trees[0].Timed {
 		cfg.StartMin, cfg.StartMax = 0, 0 // authored trees are played from their beginning
@@ -196,6 +204,6 @@ func (o *options) agentic(p *load.Plan, w *workload) error {
 	if o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {
 		cfg.MaxTrees = max(cfg.Lanes, len(w.file.Trees))
 	}
-	p.Agentic = &load.Agentic{Config: cfg, Warmup: o.AgentWarmup && w.file.Trees[0].Timed}
+	p.Agentic = &load.Agentic{Config: cfg, Warmup: o.AgentWarmup && w.file.Trees[0].Timed, Pressure: o.Pressure, PressureQuota: o.Quota}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/agentic"
@@ -45,6 +46,10 @@ type Plan struct {
 	Slice     time.Duration
 	Seed      int64
 	MaxTokens int
+	// Marker makes the prompts of every session unlike all others', or those of
+	// the warm-up unlike profiling's; in a replay, its own configuration does.
+	Marker    play.Target
+	Benchmark string // names the run in markers
 	// Counter counts tokens where the server does not; nil is the byte
 	// fallback.
 	Counter token.Counter
@@ -78,6 +83,10 @@ const AutoMetrics = "auto"
 type Agentic struct {
 	agentic.Config
 	Warmup bool
+	// Pressure plays the trees on without delays after the warm-up, for a time
+	// or so many requests of every lane; 0 and 0 for no such stage.
+	Pressure      time.Duration
+	PressureQuota int
 }
 
 // Progress is where a run stands.
@@ -160,6 +169,7 @@ type run struct {
 	profile *metrics.Collector
 	warm    *metrics.Collector
 	warmed  bool
+	warming atomic.Bool
 	zero    int64 // when profiling began, if others had to be waited for
 	report  *drive.Report
 	machine *agentic.Machine
@@ -189,10 +199,24 @@ func newRun(plan Plan) (*run, error) {
 	opt := metrics.Options{SLOs: plan.SLOs, Slice: int64(plan.Slice)}
 	r.profile, r.warm = metrics.NewCollector(opt), metrics.NewCollector(metrics.Options{SLOs: plan.SLOs})
 	r.pacer = pace.NewThread()
-	r.runner = &drive.Runner{Pacer: r.pacer, Sink: r.sink, Open: func(c *conversation.Conversation) (drive.Session, error) {
-		return play.Open(r.cfg, c)
-	}}
+	r.runner = &drive.Runner{Pacer: r.pacer, Sink: r.sink, Open: r.open}
 	return r, nil
+}
+
+// open opens a session with its marker.
+func (r *run) open(c *conversation.Conversation) (drive.Session, error) {
+	s, err := play.Open(r.cfg, c)
+	if err != nil {
+		return nil, err
+	}
+	target, isolated := r.plan.Marker.Isolation()
+	switch {
+	case !isolated:
+		s.Marker = play.Own(r.plan.Benchmark, s.ID(), r.plan.Marker)
+	case r.warming.Load():
+		s.Marker = play.Isolated(target)
+	}
+	return s, nil
 }
 
 func (r *run) close() {
@@ -218,9 +242,11 @@ func (r *run) phases(ctx context.Context) error {
 	if r.plan.Warmup != nil {
 		w := *r.plan.Warmup
 		w.Name, w.Seed, r.warmed = metrics.Warmup, r.plan.Seed, true
+		r.warming.Store(true)
 		if _, err := r.runner.Run(ctx, w, r.plan.Source, r.plan.List); err != nil {
 			return fmt.Errorf("warming up: %w", err)
 		}
+		r.warming.Store(false)
 	}
 	if err := r.ready(ctx); err != nil {
 		return err
@@ -258,6 +284,12 @@ func (r *run) replay(ctx context.Context) error {
 				return nil
 			}
 			return err
+		}
+	}
+	if a := r.plan.Agentic; a.Pressure > 0 || a.PressureQuota > 0 {
+		r.warmed = true
+		if err := runner.Pressure(ctx, a.Pressure, a.PressureQuota); err != nil || ctx.Err() != nil {
+			return err //nolint:nilerr // a run that is stopped tells what it has
 		}
 	}
 	if err := r.ready(ctx); err != nil || ctx.Err() != nil {

@@ -79,12 +79,13 @@ func (m *Machine) Returned(r Ref, now time.Duration, how Outcome) {
 	if how == Overflow {
 		m.Counters.Overflows++
 	} else {
-		m.spawn(r, turn, now)
+		m.spawn(r, turn, now, false)
 	}
 	if how == Overflow || s.next == len(r.tree.tree.Streams[r.stream].Conv.Turns) {
 		m.end(r, now, how != OK)
 		return
 	}
+	m.unbar(r.tree, now)
 	m.goOn(r, now)
 }
 
@@ -95,7 +96,9 @@ func (m *Machine) Refused(r Ref, now time.Duration) {
 		panic("agentic: a request was refused that was not out")
 	}
 	m.inFlight--
-	m.issued--
+	if m.press == nil {
+		m.issued--
+	}
 	m.truncate(r, now)
 }
 
@@ -108,12 +111,13 @@ func (m *Machine) truncate(r Ref, now time.Duration) {
 	m.end(r, now, false)
 }
 
-// spawn starts the children of a turn that returned. Every branch is
-// registered before any child can end.
-func (m *Machine) spawn(r Ref, turn int, now time.Duration) {
+// spawn starts the children of a turn, those of branches that begin with its
+// send or those that begin with its return. Every branch is registered before
+// any child can end.
+func (m *Machine) spawn(r Ref, turn int, now time.Duration, sending bool) {
 	for i := range r.tree.tree.Branches {
 		b := &r.tree.tree.Branches[i]
-		if b.Parent != r.stream || b.Spawn != turn {
+		if b.Parent != r.stream || b.Spawn != turn || b.FromSend != sending {
 			continue
 		}
 		started := 0
@@ -143,10 +147,14 @@ func (m *Machine) startChild(c Ref, b *tree.Branch, now time.Duration) {
 	m.Counters.Spawned++
 	wait := stream.Conv.Turns[0].Delay
 	if t.Timed {
-		wait = max(0, stream.Starts[0]-b.Start)
+		from := b.Start
+		if b.FromSend {
+			from = t.Streams[b.Parent].Starts[b.Spawn]
+		}
+		wait = max(0, stream.Starts[0]-from)
 	}
-	m.arm(c, now+wait)
-	m.spawn(c, -1, now)
+	m.due(c, now+wait, now)
+	m.spawn(c, -1, now, false)
 }
 
 // goOn gives the next turn its time, or leaves it at its gate.
@@ -167,6 +175,24 @@ func (m *Machine) schedule(r Ref, at, now time.Duration) {
 		m.truncate(r, now)
 		return
 	}
+	m.due(r, at, now)
+}
+
+// due gives a session's next turn its time: at once under pressure, and not
+// before the requests that had ended before it was sent.
+func (m *Machine) due(r Ref, at, now time.Duration) {
+	s := r.tree.sessions[r.stream]
+	s.state, s.ready = pending, at
+	if m.press != nil {
+		if !m.press.admits(r.tree.lane) {
+			return // it is held for profiling
+		}
+		at = now
+	}
+	if m.blocked(r) {
+		s.state = barred
+		return
+	}
 	m.arm(r, at)
 }
 
@@ -176,6 +202,7 @@ func (m *Machine) end(r Ref, now time.Duration, failed bool) {
 	s.state = over
 	if r.stream == 0 {
 		r.tree.rootOver = true
+		m.unbar(r.tree, now)
 		m.drain(r.tree, now)
 		return
 	}
@@ -183,8 +210,12 @@ func (m *Machine) end(r Ref, now time.Duration, failed bool) {
 	m.Counters.Completed++
 	if failed {
 		m.Counters.Errored++
+		if m.cfg.FailFast {
+			m.Stop()
+		}
 	}
 	m.join(r, now)
+	m.unbar(r.tree, now)
 	m.drain(r.tree, now)
 }
 
@@ -219,7 +250,10 @@ func (m *Machine) drain(t *live, now time.Duration) {
 	m.pool.release(t.tree)
 	m.ledger.forget(t)
 	m.lanes[t.lane] = nil
-	if m.full() || m.cfg.MaxTrees > 0 && m.Counters.TreesStarted >= m.cfg.MaxTrees {
+	if m.press != nil {
+		m.pressed++ // a tree that is over before profiling does not count
+	}
+	if m.full() || m.cfg.MaxTrees > 0 && m.Counters.TreesStarted-m.pressed >= m.cfg.MaxTrees {
 		return
 	}
 	next := m.pool.draw()
@@ -233,7 +267,7 @@ func (m *Machine) drain(t *live, now time.Duration) {
 	m.restore(l, shot)
 	for i, s := range l.sessions {
 		if s != nil && s.state == pending {
-			m.arm(Ref{l, i}, now+shot[i].offset)
+			m.due(Ref{l, i}, now+shot[i].offset, now)
 		}
 	}
 }

@@ -20,8 +20,9 @@ type Send struct {
 	Turn int
 	// Due is when the replay wanted it.
 	Due time.Duration
-	// Warm is set for warm-up requests, which ask for one token.
-	Warm bool
+	// Warm is set for warm-up requests, which ask for one token; Pressure for
+	// those of the stage after it, which ask for all.
+	Warm, Pressure bool
 }
 
 // live is a tree that is being played.
@@ -43,6 +44,7 @@ const (
 	pending  state = iota // its next turn waits for its time
 	inFlight              // its turn is out
 	waiting               // its next turn waits at a gate
+	barred                // its next turn waits for requests that ended before it
 	over
 )
 
@@ -69,6 +71,10 @@ type Machine struct {
 	plans  []trajectory
 	shots  [][]resume
 
+	barriers map[*tree.Tree]tree.Barriers
+	press    *pressure // nil outside the pressure stage
+	pressed  int       // trees that were over before profiling
+
 	timers   timers
 	serial   int
 	inFlight int
@@ -94,6 +100,12 @@ func New(cfg Config) (*Machine, error) {
 		}
 		m.shots = append(m.shots, shot)
 		m.lanes = append(m.lanes, t)
+	}
+	if cfg.Barriers {
+		m.barriers = map[*tree.Tree]tree.Barriers{}
+		for _, t := range cfg.Trees {
+			m.barriers[t] = t.Barriers()
+		}
 	}
 	return m, nil
 }
@@ -172,12 +184,15 @@ func (m *Machine) Warmup() []Send {
 // time, its offset less a shift that is the same for its whole lane.
 func (m *Machine) Start(now time.Duration) {
 	for lane, t := range m.lanes {
+		if t == nil {
+			continue // it ended under pressure
+		}
 		shift := m.shift(lane)
 		for i, s := range t.sessions {
 			if s == nil || s.state != pending {
 				continue
 			}
-			m.arm(Ref{t, i}, now+m.shots[lane][i].offset-shift)
+			m.due(Ref{t, i}, now+m.shots[lane][i].offset-shift, now)
 		}
 		for i, s := range t.sessions {
 			if s != nil && s.state == waiting {
@@ -231,17 +246,17 @@ func (m *Machine) Advance(now time.Duration) []Send {
 			m.truncate(t.Ref, now)
 			continue
 		}
-		out = append(out, m.send(t.Ref, t.at))
+		out = append(out, m.send(t.Ref, t.at, now))
 	}
 	return out
 }
 
 // full reports whether no more requests may be issued.
 func (m *Machine) full() bool {
-	return m.stopped || m.cfg.MaxRequests > 0 && m.issued >= m.cfg.MaxRequests
+	return m.stopped || m.press == nil && m.cfg.MaxRequests > 0 && m.issued >= m.cfg.MaxRequests
 }
 
-func (m *Machine) send(r Ref, due time.Duration) Send {
+func (m *Machine) send(r Ref, due, now time.Duration) Send {
 	s := r.tree.sessions[r.stream]
 	if s.state != pending || s.sent[s.next] {
 		panic(fmt.Sprintf("agentic: turn %d of %s would be sent twice", s.next, r.tree.tree.Streams[r.stream].Conv.ID))
@@ -249,6 +264,11 @@ func (m *Machine) send(r Ref, due time.Duration) Send {
 	s.sent[s.next] = true
 	s.state = inFlight
 	m.inFlight++
+	m.spawn(r, s.next, now, true)
+	if m.press != nil {
+		m.press.issued[r.tree.lane]++
+		return Send{Ref: r, Turn: s.next, Due: due, Pressure: true}
+	}
 	m.issued++
 	m.Counters.RequestsIssued++
 	return Send{Ref: r, Turn: s.next, Due: due}
@@ -256,7 +276,7 @@ func (m *Machine) send(r Ref, due time.Duration) Send {
 
 // skipIdle moves all timers together when nothing happens for too long.
 func (m *Machine) skipIdle(now time.Duration) {
-	if m.cfg.IdleCap <= 0 || m.inFlight > 0 || len(m.timers) == 0 {
+	if m.cfg.IdleCap <= 0 || m.press != nil || m.inFlight > 0 || len(m.timers) == 0 {
 		return
 	}
 	jump := m.timers[0].at - now - m.cfg.IdleCap

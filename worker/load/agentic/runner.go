@@ -97,10 +97,24 @@ func (r *Runner) Warmup(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// Pressure plays the lanes on without delays, to fill the server's caches as
+// a long run would, until the limit is over or every lane has sent its quota;
+// 0 leaves one of them out. Profiling takes the lanes up where they stand.
+func (r *Runner) Pressure(ctx context.Context, limit time.Duration, quota int) error {
+	p := &profile{Runner: r, begin: time.Now(), ends: make(chan returned), wake: make(chan struct{}, 1), limit: limit, grace: -1, stop: r.Machine.Hold}
+	p.flight, p.endFlight = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer p.endFlight(nil)
+	defer p.work.Wait()
+	r.Machine.Press(0, quota)
+	err := p.loop(ctx)
+	r.Machine.Rest()
+	return err
+}
+
 // Profile plays the lanes until they are over, the duration has passed, or the
 // caller stops.
 func (r *Runner) Profile(ctx context.Context) error {
-	p := &profile{Runner: r, begin: time.Now(), ends: make(chan returned), wake: make(chan struct{}, 1)}
+	p := &profile{Runner: r, begin: time.Now(), ends: make(chan returned), wake: make(chan struct{}, 1), limit: r.Duration, grace: r.Grace, stop: r.Machine.Stop}
 	p.flight, p.endFlight = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer p.endFlight(nil)
 	defer p.work.Wait()
@@ -110,20 +124,22 @@ func (r *Runner) Profile(ctx context.Context) error {
 
 type profile struct {
 	*Runner
-	begin     time.Time
-	ends      chan returned
-	wake      chan struct{}
-	work      sync.WaitGroup
-	flight    context.Context
-	endFlight context.CancelCauseFunc
+	limit, grace time.Duration
+	stop         func() // when the limit is over
+	begin        time.Time
+	ends         chan returned
+	wake         chan struct{}
+	work         sync.WaitGroup
+	flight       context.Context
+	endFlight    context.CancelCauseFunc
 }
 
 func (p *profile) now() time.Duration { return time.Since(p.begin) }
 
 func (p *profile) loop(ctx context.Context) error {
 	var over, mercy <-chan time.Time
-	if p.Duration > 0 {
-		t := time.NewTimer(p.Duration)
+	if p.limit > 0 {
+		t := time.NewTimer(p.limit)
 		defer t.Stop()
 		over = t.C
 	}
@@ -140,9 +156,9 @@ func (p *profile) loop(ctx context.Context) error {
 		case <-p.wake:
 		case <-over:
 			over = nil
-			p.Machine.Stop()
-			if p.Grace >= 0 {
-				mercy = time.After(p.Grace)
+			p.stop()
+			if p.grace >= 0 {
+				mercy = time.After(p.grace)
 			}
 		case <-stop:
 			stop = nil

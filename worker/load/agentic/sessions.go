@@ -30,10 +30,14 @@ func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) Outcome, 
 		return nil, err
 	}
 	t := play.Ticket{Phase: metrics.Profiling, Number: p.number, Scheduled: due}
-	if s.Warm {
+	switch {
+	case s.Warm:
 		t.Phase, t.Number, t.MaxTokens = metrics.Warmup, p.warmed, 1
 		p.warmed++
-	} else {
+	case s.Pressure:
+		t.Phase, t.Number = metrics.Warmup, p.warmed
+		p.warmed++
+	default:
 		p.number++
 	}
 	return func(ctx context.Context) Outcome {

@@ -37,6 +37,11 @@ type Config struct {
 	LaneCap, IdleCap time.Duration
 	// Burst starts every lane's first request at once.
 	Burst bool
+	// Barriers makes a request wait for those of other streams of its tree
+	// that had ended before it was sent, so that their order is kept.
+	Barriers bool
+	// FailFast ends the replay at the first failure of a child.
+	FailFast bool
 	// Requests and Trees to stop after; 0 for no such end.
 	MaxRequests, MaxTrees int
 }

@@ -173,7 +173,7 @@ func TestErrorsSayWhere(t *testing.T) {
 		"dag system":     {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}]},{"messages":[{"role":"system","content":"x"}]}]}`, "system message"},
 		"dag join":       {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":[{"children":["a"],"join_at":1}]}]}`, "join_at"},
 		"dag plain fork": {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"forks":["b"]},{"messages":[{"role":"user","content":"x"}]}]}` + "\n" + `{"session_id":"b","turns":[{"messages":[{"role":"user","content":"x"}]}]}`, "last turn"},
-		"weka scope":     {Weka, `{"id":"x","block_size":64,"hash_id_scope":"global"}`, "local"},
+		"weka scope":     {Weka, `{"id":"x","block_size":64,"hash_id_scope":"galactic"}`, "local"},
 		"not known":      {"", `{"colour":1}`, "not known"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,6 +68,9 @@ type Options struct {
 	// uses the recorded think time as the delay; DelayCap bounds delays, s.
 	IgnoreDelays, ThinkTime bool
 	DelayCap                float64
+	// Flattened tells the agents of an agentic trace apart that were recorded
+	// in one list.
+	Flattened bool
 }
 
 // A Workload is what a file holds: conversations, or trees.

@@ -269,6 +269,7 @@ func warp(t *tree.Tree, limit time.Duration) {
 		s := &t.Streams[i]
 		for k := range s.Starts {
 			s.Starts[k] = move(s.Starts[k])
+			s.Ends[k] = move(s.Ends[k])
 			at := s.Starts[k]
 			s.Conv.Turns[k].At = &at
 		}

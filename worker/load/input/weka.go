@@ -101,8 +101,8 @@ func (t *wekaTrace) validate() error {
 		return fmt.Errorf("the trace has no id")
 	case t.BlockSize < 1 || t.BlockSize > maxLength:
 		return fmt.Errorf("block_size %d is out of range", t.BlockSize)
-	case t.HashIDScope != "local":
-		return fmt.Errorf("hash_id_scope %q is not local", t.HashIDScope)
+	case t.HashIDScope != "local" && t.HashIDScope != "global":
+		return fmt.Errorf("hash_id_scope %q is neither local nor global", t.HashIDScope)
 	}
 	agents := map[string]bool{}
 	for i := range t.Requests {
@@ -186,6 +186,7 @@ func (r *wekaRequest) endMarked(before *wekaRequest) bool {
 // agent is a sub-agent with its instants worked out, in seconds.
 type agent struct {
 	marker      *wekaRequest
+	kind        string // of the name: sa where the trace says so, else found
 	start, end  float64
 	spawn, join int
 }
@@ -201,7 +202,7 @@ func (t *wekaTrace) tree(opt Options, corrected bool) (*tree.Tree, int, error) {
 			root = append(root, r)
 			continue
 		}
-		a := agent{marker: r, start: r.T, spawn: len(root) - 1}
+		a := agent{marker: r, kind: "sa", start: r.T, spawn: len(root) - 1}
 		if corrected && r.DurationMS != nil && r.relative() && r.Status == "completed" {
 			a.start = max(0, r.T-*r.DurationMS/1e3)
 			a.spawn = -1 // found below, by time
@@ -214,6 +215,10 @@ func (t *wekaTrace) tree(opt Options, corrected bool) (*tree.Tree, int, error) {
 		return nil, 1, nil
 	}
 	var kept []agent
+	if opt.Flattened && len(agents) == 0 {
+		// Where markers count turns, their numbers are the recorder's.
+		root, kept = flattened(root)
+	}
 	for _, a := range agents {
 		if a.place(root); a.spawn < 0 || len(a.marker.Requests) == 0 {
 			dropped++
@@ -222,6 +227,7 @@ func (t *wekaTrace) tree(opt Options, corrected bool) (*tree.Tree, int, error) {
 		kept = append(kept, a)
 	}
 	out := t.build(root, kept, opt)
+	intervals(out, root, kept)
 	warp(out, time.Duration(opt.IdleGap*float64(time.Second)))
 	delays(out, root, kept, opt)
 	return out, dropped, out.Validate()
@@ -264,7 +270,11 @@ func (a *agent) at(r *wekaRequest) float64 {
 func seconds(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
 
 func (t *wekaTrace) build(root []*wekaRequest, agents []agent, opt Options) *tree.Tree {
-	w := &weaver{seed: conversation.Seed(opt.Seed, "weka", t.ID), size: t.BlockSize, models: map[string]int{}, to: opt.Models}
+	names := []string{"weka"}
+	if t.HashIDScope == "local" {
+		names = append(names, t.ID) // a global id is the same text in every trace
+	}
+	w := &weaver{seed: conversation.Seed(opt.Seed, names...), size: t.BlockSize, models: map[string]int{}, to: opt.Models}
 	out := &tree.Tree{ID: t.ID, Timed: true}
 	conv, starts := w.stream(t.ID, root, t.ToolTokens+t.SystemTokens, func(r *wekaRequest) float64 { return r.T })
 	out.Streams = []tree.Stream{{Conv: conv, Parent: -1, Branch: -1, Starts: starts}}
@@ -275,7 +285,7 @@ func (t *wekaTrace) build(root []*wekaRequest, agents []agent, opt Options) *tre
 		for j := range a.marker.Requests {
 			inner = append(inner, &a.marker.Requests[j])
 		}
-		conv, starts := w.stream(t.ID+"::sa:"+a.marker.AgentID, inner, a.marker.ToolTokens+a.marker.SystemTokens, a.at)
+		conv, starts := w.stream(t.ID+"::"+a.kind+":"+a.marker.AgentID, inner, a.marker.ToolTokens+a.marker.SystemTokens, a.at)
 		n := len(out.Branches)
 		if n == 0 || out.Branches[n-1].Spawn != a.spawn || out.Branches[n-1].Join != a.join {
 			out.Branches = append(out.Branches, tree.Branch{Spawn: a.spawn, Join: a.join, Start: seconds(a.start)})

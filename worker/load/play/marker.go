@@ -1,9 +1,12 @@
 package play
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 )
@@ -21,15 +24,41 @@ const (
 	FirstTurnSuffix Target = "first_turn_suffix"
 )
 
+// isolation before another target keeps a warm-up's prompts out of
+// profiling's way, and leaves profiling's as they are.
+const isolation = "warmup_isolation_"
+
+// Isolation says that the target is for warm-up alone, and where it points to.
+func (t Target) Isolation() (Target, bool) {
+	rest, ok := strings.CutPrefix(string(t), isolation)
+	return Target(rest), ok
+}
+
+// Isolated marks every prompt of a warm-up alike.
+func Isolated(t Target) Marker { return Marker{Text: "[warmup]", Target: t} }
+
+// Own is a marker that no other session of any run has.
+func Own(benchmark, session string, t Target) Marker {
+	sum := sha256.Sum256([]byte(benchmark + ":" + session))
+	return Marker{Text: "[rid:" + hex.EncodeToString(sum[:])[:12] + "]", Target: t}
+}
+
 // ParseTarget reads a target; empty means none.
 func ParseTarget(s string) (Target, error) {
-	switch t := Target(s); t {
+	rest, isolated := Target(s).Isolation()
+	switch t := Target(s); rest {
 	case "":
-		return NoMarker, nil
-	case NoMarker, SystemPrefix, SystemSuffix, FirstTurnPrefix, FirstTurnSuffix:
+		if !isolated {
+			return NoMarker, nil
+		}
+	case NoMarker:
+		if !isolated {
+			return t, nil
+		}
+	case SystemPrefix, SystemSuffix, FirstTurnPrefix, FirstTurnSuffix:
 		return t, nil
 	}
-	return "", fmt.Errorf("cache bust %q: use none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix", s)
+	return "", fmt.Errorf("cache bust %q: use none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix, with warmup_isolation_ before it for the warm-up alone", s)
 }
 
 // A Marker is a text that keeps a server's prefix cache from knowing a prompt

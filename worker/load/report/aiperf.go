@@ -64,6 +64,9 @@ func (d *Document) writeAIPerfJSON(w io.Writer) error {
 	if d.Warmup != nil {
 		members = append(members, member{"warmup_metrics", d.Warmup})
 	}
+	if d.Submission != nil {
+		members = append(members, member{"metadata", d.Submission})
+	}
 	if d.Branches != nil {
 		members = append(members, member{"branch_stats", d.Branches})
 	}

@@ -46,6 +46,8 @@ type Document struct {
 	// its SLOs.
 	Points []Point  `json:"points,omitempty"`
 	Best   *float64 `json:"highest_load_meeting_slos,omitempty"`
+	// Submission says whether the run counts as one of a locked scenario.
+	Submission *Submission `json:"metadata,omitempty"`
 	// Shares tell how the workers went that put the load on together.
 	Shares []load.Share `json:"shares,omitempty"`
 	Notes  []string     `json:"notes,omitempty"`
@@ -87,6 +89,13 @@ type Point struct {
 	Load    float64           `json:"load"`
 	Meets   bool              `json:"meets_slos"`
 	Metrics map[string]Metric `json:"metrics"`
+}
+
+// A Submission is a run under the locked settings of a scenario.
+type Submission struct {
+	Scenario string   `json:"scenario"`
+	Valid    bool     `json:"submission_valid"`
+	Reasons  []string `json:"submission_invalid_reasons"`
 }
 
 // New makes a document of a result.

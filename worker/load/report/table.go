@@ -55,6 +55,14 @@ func (d *Document) WriteTable(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, ": %s\n", e.Message)
 	}
+	if s := d.Submission; s != nil {
+		fmt.Fprintf(&b, "\nScenario %s: ", s.Scenario)
+		if s.Valid {
+			b.WriteString("the run counts\n")
+		} else {
+			fmt.Fprintf(&b, "the run does not count: %s\n", strings.Join(s.Reasons, "; "))
+		}
+	}
 	for _, n := range d.Notes {
 		fmt.Fprintf(&b, "\nNote: %s.\n", n)
 	}

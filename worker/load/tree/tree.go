@@ -29,8 +29,9 @@ type Stream struct {
 	Depth          int
 	// Fork is set when the stream starts with its parent's history.
 	Fork bool
-	// Starts holds the recorded start of every turn; nil without timestamps.
-	Starts []time.Duration
+	// Starts holds the recorded start of every turn, Ends its end; nil without
+	// timestamps.
+	Starts, Ends []time.Duration
 }
 
 // NoJoin marks a branch that nothing waits for.
@@ -47,6 +48,9 @@ type Branch struct {
 	Children []int
 	// Start is the recorded start of the branch.
 	Start time.Duration
+	// FromSend branches began while the request that spawned them was in
+	// flight: their children start from its send, not from its return.
+	FromSend bool
 }
 
 // Validate checks that indices point where they may.
@@ -63,6 +67,8 @@ func (t *Tree) Validate() error {
 			return fmt.Errorf("stream %q: only the root has no parent", s.Conv.ID)
 		case s.Parent >= i:
 			return fmt.Errorf("stream %q comes before its parent", s.Conv.ID)
+		case s.Ends != nil && len(s.Ends) != len(s.Conv.Turns):
+			return fmt.Errorf("stream %q: %d turns have %d ends", s.Conv.ID, len(s.Conv.Turns), len(s.Ends))
 		case t.Timed && len(s.Starts) != len(s.Conv.Turns):
 			return fmt.Errorf("stream %q: %d turns have %d starts", s.Conv.ID, len(s.Conv.Turns), len(s.Starts))
 		}

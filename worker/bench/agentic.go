@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/report"
+)
+
+// agenticOptions say more of how agentic traces are replayed.
+type agenticOptions struct {
+	Pressure  time.Duration `json:"agentic_cache_warmup_duration_ns,omitempty"`
+	Quota     int           `json:"warmup_requests_per_lane,omitempty"`
+	Barriers  bool          `json:"replay_barriers,omitempty"`
+	Flattened bool          `json:"split_flattened_agents,omitempty"`
+	FailFast  bool          `json:"dag_fail_fast,omitempty"`
+	Locked    string        `json:"scenario_name,omitempty"`
+	Unsafe    bool          `json:"unsafe_override,omitempty"`
+}
+
+func (o *agenticOptions) flags(f *pflag.FlagSet) {
+	f.DurationVar(&o.Pressure, "agentic-cache-warmup-duration", 0, "play agentic traces on without delays for so long before measuring")
+	f.IntVar(&o.Quota, "warmup-requests-per-lane", 0, "end that stage of a lane after so many requests")
+	f.BoolVar(&o.Barriers, "replay-barriers", false, "keep the recorded order of requests between the agents of a trace")
+	f.BoolVar(&o.Flattened, "split-flattened-agents", false, "tell agents apart that were recorded in one list, by their prompts")
+	f.BoolVar(&o.FailFast, "dag-fail-fast", false, "end the replay when a child fails")
+	f.StringVar(&o.Locked, "scenario", "", "locked settings whose results compare: "+agentX)
+	f.BoolVar(&o.Unsafe, "unsafe-override", false, "let flags differ from the scenario's; the report then says that it does not count")
+}
+
+// agentX is the one locked scenario: agentic traffic of public traces.
+const agentX = "inferencex-agentx-mvp"
+
+// The scenario's bounds, by its definition.
+const (
+	agentXLeast   = 900 * time.Second
+	agentXUsual   = 1800 * time.Second
+	agentXIdleCap = 10 * time.Second
+	// tooMany is the share of failed requests above which a run says nothing.
+	tooMany = 0.01
+)
+
+// lock applies a scenario: what was not asked for otherwise takes its values,
+// and what breaks its rules is refused, or told in the report.
+func (o *options) lock(given *pflag.FlagSet) error {
+	switch o.Locked {
+	case "":
+		return nil
+	case agentX:
+	default:
+		return fmt.Errorf("--scenario %q: the one scenario is %s", o.Locked, agentX)
+	}
+	usual := func(flag string, set func()) {
+		if !given.Changed(flag) {
+			set()
+		}
+	}
+	usual("cache-bust", func() { o.CacheBust = string(play.FirstTurnPrefix) })
+	usual("benchmark-duration", func() { o.Duration = agentXUsual })
+	usual("trajectory-start-min-ratio", func() { o.StartMin = 0 })
+	usual("trajectory-start-max-ratio", func() { o.StartMax = 1 })
+	usual("system-idle-gap-cap", func() { o.SystemIdle = agentXIdleCap })
+	for _, rule := range []struct {
+		broken bool
+		reason string
+	}{
+		{!o.Streaming, "--streaming must be on"},
+		{!o.IgnoreEOS, "--ignore-eos must be on"},
+		{o.CacheBust != string(play.FirstTurnPrefix), "--cache-bust must be first_turn_prefix"},
+		{o.InputFile == "", "--input-file must name agentic traces"},
+		{o.Duration < agentXLeast, fmt.Sprintf("--benchmark-duration must be at least %v", agentXLeast)},
+		{o.MaxInput > 0, "--max-context-length must not leave out long prompts"},
+		{!given.Changed("random-seed"), "--random-seed must be given"},
+	} {
+		if rule.broken {
+			o.broken = append(o.broken, rule.reason)
+		}
+	}
+	if len(o.broken) > 0 && !o.Unsafe {
+		return fmt.Errorf("--scenario %s: %s (or say --unsafe-override)", o.Locked, strings.Join(o.broken, "; "))
+	}
+	return nil
+}
+
+// submission says whether a report is one of its scenario's.
+func (o *options) submission(doc *report.Document) *report.Submission {
+	if o.Locked == "" {
+		return nil
+	}
+	s := &report.Submission{Scenario: o.Locked, Reasons: append([]string{}, o.broken...)}
+	also := func(when bool, reason string) {
+		if when {
+			s.Reasons = append(s.Reasons, reason)
+		}
+	}
+	b := doc.Branches
+	also(b == nil, "the input held no agentic traces")
+	also(doc.Cancelled, "the run was stopped early")
+	also(b != nil && float64(b.Overflows) > tooMany*float64(b.RequestsIssued), "more than 1 % of the requests overflowed the model's context")
+	also(doc.Metrics[metrics.TagErrorRate].Avg > tooMany, "more than 1 % of the requests failed")
+	s.Valid = len(s.Reasons) == 0
+	return s
+}
+
+// checkReplay tells what is wrong with the settings of a replay.
+func (o *options) checkReplay() error {
+	if o.Pressure < 0 || o.Quota < 0 {
+		return errors.New("the stage before measuring cannot be shorter than nothing")
+	}
+	if _, err := play.ParseTarget(o.CacheBust); err != nil {
+		return fmt.Errorf("--cache-bust: %w", err)
+	}
+	return nil
+}

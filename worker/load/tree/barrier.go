@@ -1,0 +1,129 @@
+package tree
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// A Point is one turn of one stream.
+type Point struct{ Stream, Turn int }
+
+// Barriers lists, for each turn of each stream, the turns of other streams
+// that it waits for.
+type Barriers [][][]Point
+
+// Barriers works out in which order the requests of a timed tree must be kept
+// beyond what turns, spawns and joins keep already: a request waits, for each
+// other stream, for that stream's latest request whose recorded interval had
+// ended when it was sent. What other waits imply is left out, and so is what
+// the tree's own order contradicts. It is nil without recorded ends.
+func (t *Tree) Barriers() Barriers {
+	if !t.Timed || slices.ContainsFunc(t.Streams, func(s Stream) bool { return s.Ends == nil }) {
+		return nil
+	}
+	o := order{tree: t, before: map[Point][]Point{}}
+	o.own()
+	out := make(Barriers, len(t.Streams))
+	for i := range t.Streams {
+		out[i] = make([][]Point, len(t.Streams[i].Starts))
+	}
+	for _, p := range t.byStart() {
+		for _, w := range t.waits(p) {
+			if o.reaches(w, p) || o.reaches(p, w) {
+				continue
+			}
+			o.before[p] = append(o.before[p], w)
+			out[p.Stream][p.Turn] = append(out[p.Stream][p.Turn], w)
+		}
+	}
+	return out
+}
+
+// byStart lists all turns by their recorded start.
+func (t *Tree) byStart() []Point {
+	var all []Point
+	for i := range t.Streams {
+		for k := range t.Streams[i].Starts {
+			all = append(all, Point{i, k})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Point) int { return cmp.Compare(t.start(a), t.start(b)) })
+	return all
+}
+
+func (t *Tree) start(p Point) time.Duration { return t.Streams[p.Stream].Starts[p.Turn] }
+func (t *Tree) end(p Point) time.Duration   { return t.Streams[p.Stream].Ends[p.Turn] }
+
+// waits lists each other stream's latest turn that had ended, the latest end
+// first. Turns of equal starts are in no order.
+func (t *Tree) waits(p Point) []Point {
+	var out []Point
+	for i := range t.Streams {
+		if i == p.Stream {
+			continue
+		}
+		last := Point{i, -1}
+		for k := range t.Streams[i].Starts {
+			if w := (Point{i, k}); t.end(w) <= t.start(p) && t.start(w) != t.start(p) {
+				last = w
+			}
+		}
+		if last.Turn >= 0 {
+			out = append(out, last)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Point) int { return cmp.Compare(t.end(b), t.end(a)) })
+	return out
+}
+
+// order is which turns come before which.
+type order struct {
+	tree   *Tree
+	before map[Point][]Point // what each turn comes right after
+}
+
+// own takes in the order of turns, spawns and joins.
+func (o *order) own() {
+	for i := range o.tree.Streams {
+		for k := 1; k < len(o.tree.Streams[i].Starts); k++ {
+			o.before[Point{i, k}] = append(o.before[Point{i, k}], Point{i, k - 1})
+		}
+	}
+	for i := range o.tree.Branches {
+		b := &o.tree.Branches[i]
+		for _, c := range b.Children {
+			spawn := Point{b.Parent, b.Spawn}
+			if b.FromSend {
+				spawn.Turn-- // its return is not waited for
+			}
+			first := Point{c, 0}
+			if spawn.Turn >= 0 {
+				o.before[first] = append(o.before[first], spawn)
+			}
+			if b.Join != NoJoin {
+				join := Point{b.Parent, b.Join}
+				o.before[join] = append(o.before[join], Point{c, len(o.tree.Streams[c].Starts) - 1})
+			}
+		}
+	}
+}
+
+// reaches says that a comes before b.
+func (o *order) reaches(a, b Point) bool {
+	seen := map[Point]bool{b: true}
+	for todo := []Point{b}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, p := range o.before[at] {
+			if p == a {
+				return true
+			}
+			if !seen[p] {
+				seen[p] = true
+				todo = append(todo, p)
+			}
+		}
+	}
+	return false
+}
