@@ -22,6 +22,7 @@ type upFlags struct {
 	local.Options
 	name, level string
 	secrets     string
+	engines     daemon.Engines
 	slots       int
 	noWorker    bool
 	lease       time.Duration
@@ -53,6 +54,7 @@ the second hands them back: they go on when Fleetune is up again.`,
 	flags.StringVar(&f.name, "name", daemon.Token(host), "name of the worker")
 	flags.StringVar(&f.secrets, "secrets", "", "folder with one file per secret that tasks may name, for the worker")
 	flags.IntVar(&f.slots, "slots", 0, "number of CPU slots where no GPU is (default: one per core but the first)")
+	f.engines.Flags(flags)
 	flags.BoolVar(&f.noWorker, "no-worker", false, "run no worker on this machine")
 	flags.DurationVar(&f.lease, "lease", 30*time.Second, "how long an attempt survives without a sign of life from its worker")
 	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
@@ -96,7 +98,7 @@ func (f *upFlags) worker(ctx context.Context, e local.Environment, ready func(),
 	c := daemon.Config{
 		Name: f.name, Pool: node.DefaultPool, Dir: e.Paths.Worker(), Version: f.version, Log: f.part("worker"),
 		Bus:     f.bus(e, f.name, natsd.WorkerPassword(e.BusSecret, f.name)),
-		Secrets: f.secrets,
+		Secrets: f.secrets, Engines: f.engines,
 		Fault:   os.Getenv("FLEETUNE_FAULT"),
 	}
 	c.Devices.CPUSlots = f.slots

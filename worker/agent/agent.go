@@ -39,6 +39,9 @@ type Config struct {
 	Bus       *bus.Bus
 	Semaphore *device.Semaphore
 	Kinds     map[string]Kind
+	// Models lists the models that are on the node now; nil means that Node
+	// says it.
+	Models func() []string
 	// Staging is how many attempts may build or wait for their devices beside
 	// those that have them; as many as there are devices by default.
 	Staging int

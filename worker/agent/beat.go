@@ -95,6 +95,9 @@ func (a *Agent) beat(ctx context.Context) error {
 func (a *Agent) beatOnce(ctx context.Context, sequence uint64, leaving bool) (every time.Duration, err error) {
 	beat := wire.Beat{Version: wire.Version, Worker: a.Node.Worker, Session: a.session, Sequence: sequence, Node: a.Node, Leaving: leaving}
 	beat.Node.Devices = a.Semaphore.Devices()
+	if a.Models != nil {
+		beat.Node.Models = a.Models()
+	}
 	a.mu.Lock()
 	beat.Held, beat.Draining, beat.Trouble = a.heldLocked(), a.draining, a.trouble
 	every = a.every

@@ -71,6 +71,7 @@ The first interrupt drains: what runs may finish. The second hands it back.`,
 	flags.StringVar(&o.Secrets, "secrets", "", "folder with one file per secret that tasks may name")
 	flags.StringVar(&o.Devices.Vendor, "vendor", "", "use only nvidia, amd or cpu devices")
 	flags.IntVar(&o.Devices.CPUSlots, "slots", 0, "number of CPU slots where no GPU is (default: one per core but the first)")
+	o.Engines.Flags(flags)
 	flags.StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
 	cmd.MarkFlagsMutuallyExclusive("join", "nats")
 	cmd.MarkFlagsOneRequired("join", "nats")

@@ -39,6 +39,7 @@ type Config struct {
 	// Secrets is a folder with one file per secret.
 	Secrets string
 	Devices device.Search
+	Engines Engines
 	Bus     bus.Options
 	Version string
 	// Fault is handed to the agent.
@@ -55,6 +56,11 @@ func Run(ctx context.Context, c Config, drain <-chan struct{}) (err error) {
 	if err := sweep(ctx, runner, c.Dir); err != nil {
 		return err
 	}
+	shop, err := c.openWorkshop(ctx, runner)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shop.close()) }()
 	discoverer, devices, err := device.Detect(ctx, c.Devices)
 	if err != nil {
 		return err
@@ -72,10 +78,11 @@ func Run(ctx context.Context, c Config, drain <-chan struct{}) (err error) {
 	}
 	defer b.Close()
 	a, err := agent.New(agent.Config{
-		Node: c.advertisement(), Dir: c.Dir, Bus: b, Semaphore: semaphore, Fault: c.Fault, Log: c.Log,
+		Node: c.advertisement(shop), Models: shop.hub.Models, Dir: c.Dir, Bus: b, Semaphore: semaphore, Fault: c.Fault, Log: c.Log,
 		BuildCores: device.SpareCores(devices),
 		Kinds: map[string]agent.Kind{
 			task.KindCommand: agent.Command{Runner: command.New(runner, command.Options{Secret: c.secret})},
+			task.KindServing: agent.Serving{Kind: shop.kind(c, semaphore)},
 			task.KindNoop:    agent.Noop{},
 			task.KindLoad:    agent.Load{Runner: c.shares(b)},
 		},
@@ -95,6 +102,10 @@ func Run(ctx context.Context, c Config, drain <-chan struct{}) (err error) {
 	})
 	group.Go(func() error {
 		semaphore.Watch(inner, discoverer, watchEvery)
+		return nil
+	})
+	group.Go(func() error {
+		shop.watch(inner)
 		return nil
 	})
 	group.Go(func() error {
@@ -150,14 +161,14 @@ func sweep(ctx context.Context, runner *process.Runner, dir string) error {
 	return nil
 }
 
-func (c Config) advertisement() node.Advertisement {
+func (c Config) advertisement(shop *workshop) node.Advertisement {
 	host, err := os.Hostname()
 	if err != nil {
 		host = c.Name
 	}
 	return node.Advertisement{
-		Worker: c.Name, Host: host, Pool: c.Pool, Labels: c.labels(), Kinds: []string{task.KindCommand, task.KindNoop, task.KindLoad},
-		Launchers: []string{"local"}, Secrets: c.secretNames(), Version: c.Version, StartedAt: time.Now(),
+		Worker: c.Name, Host: host, Pool: c.Pool, Labels: c.labels(), Kinds: []string{task.KindCommand, task.KindServing, task.KindNoop, task.KindLoad},
+		Launchers: shop.launcherNames(), Engines: shop.versions(), Secrets: c.secretNames(), Version: c.Version, StartedAt: time.Now(),
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/task"
@@ -189,10 +191,8 @@ func bounds(slo *task.SLO) []metrics.SLO {
 // judge turns the end of a cell into a result; nil means that it can be used.
 func (r *session) judge(ctx context.Context, when string, result *load.CellResult, err error) *command.Result {
 	const phase = "benchmark"
-	select {
-	case <-r.server.Done():
+	if r.gone(ctx, result) {
 		return r.died(phase, when)
-	default:
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -210,6 +210,40 @@ func (r *session) judge(ctx context.Context, when string, result *load.CellResul
 		return res
 	}
 	return nil
+}
+
+// endTime is how long the end of an engine may take to be known after it has
+// stopped to answer: its whole tree is proven dead first.
+const endTime = 5 * time.Second
+
+// gone says whether the engine has ended. Requests that find nobody say so
+// before the launcher does.
+func (r *session) gone(ctx context.Context, result *load.CellResult) bool {
+	wait := time.Duration(0)
+	if hungUp(result) {
+		wait = endTime
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-r.server.Done():
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	select {
+	case <-r.server.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// hungUp says whether requests failed as they do when nobody is there.
+func hungUp(result *load.CellResult) bool {
+	return result != nil && result.Full != nil && slices.ContainsFunc(result.Full.Summary.Errors, func(e metrics.ErrorCount) bool {
+		return e.Class == metrics.ErrRefused || e.Class == metrics.ErrReset || e.Class == metrics.ErrTruncated
+	})
 }
 
 func tooManyErrors(cell task.Cell, result *load.CellResult) *command.Result {

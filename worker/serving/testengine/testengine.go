@@ -198,7 +198,7 @@ func serve(shape Shape, address string) error {
 
 func behave(shape Shape) func(int, *mockopenai.Recording) mockopenai.Behaviour {
 	return func(n int, r *mockopenai.Recording) mockopenai.Behaviour {
-		b := mockopenai.Behaviour{TTFT: 2 * time.Millisecond, ITL: 100 * time.Microsecond}
+		b := mockopenai.Behaviour{TTFT: 2 * time.Millisecond, ITL: time.Millisecond}
 		if shape == Slow && r.Limit() > 1 {
 			b.TTFT = time.Minute
 		}
