@@ -154,7 +154,7 @@ func (c cached) read() *entry {
 		return nil
 	}
 	var e entry
-	if json.Unmarshal(raw, &e) != nil || len(e.SHA256) != sha256.Size*2 || strings.Trim(e.SHA256, "0123456789abcdef") != "" {
+	if json.Unmarshal(raw, &e) != nil || len(e.SHA256) != sha256.Size*2 {
 		return nil
 	}
 	in, err := os.Open(c.blob(&e))

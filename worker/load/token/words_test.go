@@ -14,7 +14,7 @@ import (
 
 func counters(t *testing.T) map[string]token.Counter {
 	out := map[string]token.Counter{"bytes": token.Bytes{}, "runes": runes{}, "sixes": sixes{}}
-	for _, name := range []string{"gpt2", "gpt2_prefix", "llama3", "qwen", "llama2", "mistral", "metaspace", "bert", "digits"} {
+	for _, name := range []string{"gpt2", "gpt2_prefix", "llama3", "qwen", "llama2", "mistral", "metaspace", "bert", "digits", "fused"} {
 		c, err := tokenizerjson.Open(filepath.Join("tokenizerjson", "testdata", name+".json"))
 		require.NoError(t, err)
 		out[name] = c
