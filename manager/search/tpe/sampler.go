@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
@@ -87,7 +88,9 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 			if worse == nil || len(out) < 64 {
 				worse = newDensity(s.axes, thin(bad, mostBad), sharpness)
 			}
-			v, ok = s.best(better, worse, picker)
+			if best := s.best(1, better, worse, picker); len(best) > 0 {
+				v, ok = best[0], true
+			}
 		}
 		if !ok {
 			v, ok = picker.Draw()
@@ -105,49 +108,71 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	return out, nil
 }
 
+// Candidates returns up to n free points that the densities like best, the best
+// first; none while too little is known. It is as pure as Propose.
+func (s *Sampler) Candidates(history []sampler.Observation, pending []space.Point, n int) []valid.Vec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past.Read(history)
+	picker := sampler.NewPicker(s.set, s.past, pending)
+	good, bad := s.split()
+	if len(good) == 0 || picker.Count() < s.options.Startup {
+		return nil
+	}
+	for _, t := range picker.Flight() {
+		bad = append(bad, t.Vec)
+	}
+	return s.best(n, newDensity(s.axes, good, sharpness), newDensity(s.axes, thin(bad, mostBad), sharpness), picker)
+}
+
 // split parts the history into good points and others: those that meet the
 // measured constraints come first, then those that miss them by least;
 // configurations that failed are among the others (as in Watanabe and Hutter,
 // "c-TPE", 2023, the split is by feasibility before value).
 func (s *Sampler) split() (good, bad []valid.Vec) {
-	var measured []sampler.Trial
+	var measured []int // positions of trials
 	trials := s.past.Trials()
 	first := 0
 	if len(s.problem.Objectives) > 1 && len(trials) > mostFit {
 		first = len(trials) - mostFit // comparing all pairs grows with the square
 	}
-	for _, t := range trials[first:] {
+	for i := first; i < len(trials); i++ {
+		t := &trials[i]
 		switch {
 		case t.Losses != nil || t.Constraints != nil:
-			measured = append(measured, t)
+			measured = append(measured, i)
 		case t.Infeasible:
 			bad = append(bad, t.Vec)
 		}
 	}
 	n := min(int(math.Ceil(share*float64(len(measured)))), mostGood)
 	chosen := make([]bool, len(measured))
-	for _, i := range leaders(measured, n) {
-		good, chosen[i] = append(good, measured[i].Vec), true
+	for _, i := range leaders(trials, measured, n) {
+		good, chosen[i] = append(good, trials[measured[i]].Vec), true
 	}
-	for i, t := range measured {
+	for i, at := range measured {
 		if !chosen[i] {
-			bad = append(bad, t.Vec)
+			bad = append(bad, trials[at].Vec)
 		}
 	}
 	return good, bad
 }
 
-// leaders returns the positions of the n best.
-func leaders(measured []sampler.Trial, n int) []int {
-	simple := !slices.ContainsFunc(measured, func(t sampler.Trial) bool { return t.Violation != 0 || len(t.Losses) != 1 })
+// leaders returns the n best of the measured trials, as positions among those.
+func leaders(trials []sampler.Trial, measured []int, n int) []int {
+	simple := !slices.ContainsFunc(measured, func(i int) bool { return trials[i].Violation != 0 || len(trials[i].Losses) != 1 })
 	if !simple {
-		return sampler.Order(measured)[:n]
+		list := make([]sampler.Trial, len(measured))
+		for k, i := range measured {
+			list[k] = trials[i]
+		}
+		return sampler.Order(list)[:n]
 	}
 	// A short sorted list beats sorting everything.
 	var out []int
-	for i := range measured {
+	for i, at := range measured {
 		k := len(out)
-		for k > 0 && measured[i].Losses[0] < measured[out[k-1]].Losses[0] {
+		for k > 0 && trials[at].Losses[0] < trials[measured[out[k-1]]].Losses[0] {
 			k--
 		}
 		if k >= n {
@@ -175,13 +200,13 @@ func thin(points []valid.Vec, n int) []valid.Vec {
 	return append(out, points[len(points)-n/2:]...)
 }
 
-// best draws candidates from the good points' density and returns the one of
-// the largest ratio.
-func (s *Sampler) best(better, worse *density, picker *sampler.Picker) (valid.Vec, bool) {
+// best draws candidates from the good points' density and returns the n of the
+// largest ratios, the best first.
+func (s *Sampler) best(n int, better, worse *density, picker *sampler.Picker) []valid.Vec {
 	rng := rand.New(rand.NewPCG(uint64(s.problem.Seed), uint64(picker.Count())))
 	scratch := make([]float64, 0, mostBad+1)
-	var best valid.Vec
-	most := math.Inf(-1)
+	var out []valid.Vec
+	var ratios []float64
 	found := map[valid.Key]struct{}{}
 	for tries := 0; len(found) < s.options.Candidates && tries < 8*s.options.Candidates; tries++ {
 		v, ok := s.draw(better, rng)
@@ -193,11 +218,14 @@ func (s *Sampler) best(better, worse *density, picker *sampler.Picker) (valid.Ve
 			continue
 		}
 		found[key] = struct{}{}
-		if ratio := better.log(v, scratch) - worse.log(v, scratch); ratio > most {
-			best, most = v, ratio
+		ratio := better.log(v, scratch) - worse.log(v, scratch)
+		at := sort.Search(len(ratios), func(k int) bool { return ratio > ratios[k] })
+		if at < n {
+			out, ratios = slices.Insert(out, at, v), slices.Insert(ratios, at, ratio)
+			out, ratios = out[:min(len(out), n)], ratios[:min(len(ratios), n)]
 		}
 	}
-	return best, best != nil
+	return out
 }
 
 // draw samples the mixture, its uniform component included.
