@@ -96,6 +96,7 @@ that "fleetune up" runs on this machine.`,
 	group("look", a.tasksCommand(), a.showCommand(), a.experimentsCommand(), a.bestCommand(), a.watchCommand(), a.logsCommand(),
 		a.insightCommand(), a.whyCommand(), a.exportCommand())
 	group("fleet", a.workersCommand(), a.drainCommand())
+	group("measure", a.samplersCommand())
 	for _, c := range a.Commands {
 		switch c.Name() {
 		case "up", "manager", "worker", "nats":
