@@ -26,12 +26,16 @@ import (
 	"github.com/fleetune/fleetune/worker/command"
 	"github.com/fleetune/fleetune/worker/device"
 	"github.com/fleetune/fleetune/worker/process"
+	"github.com/fleetune/fleetune/worker/serving/testengine"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) {
+	testengine.Main()
+	pgtest.Main(m, goleak.IgnoreCurrent())
+}
 
 // A stand is a whole Fleetune but for its outer doors: a real PostgreSQL, a
 // real NATS server, a dispatcher, and as many agents as a test starts.
