@@ -85,6 +85,9 @@ func (e *Engine) unknown(at, name string) Finding {
 		list := tables(other)
 		if other != e.Name() && list[len(list)-1].has(name) {
 			f.Expected = fmt.Sprintf("an argument of %s; this one is %s's", e.Name(), other)
+			if own := e.counterpart(other, name); own != "" {
+				f.Nearest = own
+			}
 			return f
 		}
 	}
@@ -153,7 +156,10 @@ func (e *Engine) checkValue(flag *Flag, value any) (Finding, bool) {
 	}
 	if !slices.ContainsFunc(flag.Choices, func(c string) bool { return sameValue(c, text) }) {
 		f, _ := wrong("one of " + strings.Join(flag.Choices, ", "))
-		f.Nearest, f.Warning = space.Nearest(text, flag.Choices), flag.Open
+		f.Warning = flag.Open
+		if !isNumber(text) {
+			f.Nearest = space.Nearest(text, flag.Choices)
+		}
 		return f, true
 	}
 	return Finding{}, false

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 )
 
 func newest(name string) (*Engine, error) {
@@ -24,6 +25,16 @@ func (m *mapping) degree(flag string, n int, field string) {
 		}
 	}
 	m.set(flag, n, "parallel_config."+field)
+}
+
+// tp is the degree of tensor parallelism so far.
+func (m *mapping) tp() int {
+	if given, ok := m.given("tensor-parallel-size"); ok {
+		if n, err := strconv.Atoi(given); err == nil && n > 0 {
+			return n
+		}
+	}
+	return max(m.parallel.TP, 1)
 }
 
 // known refuses degrees above 1 whose flag the engine's version lacks.

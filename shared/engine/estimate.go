@@ -169,7 +169,7 @@ func (b *budgeting) precision() (linear, routed, plain float64) {
 	if b.engine.Name() == LlamaCpp && b.a.QuantBits == 0 {
 		return lowest, lowest, lowest // a GGUF file may hold anything
 	}
-	method := b.text("quantization")
+	method := b.method()
 	switch {
 	case method == "mxfp4" || b.a.QuantMethod == "mxfp4":
 		routed = 0.5
@@ -192,6 +192,15 @@ func (b *budgeting) precision() (linear, routed, plain float64) {
 	return linear, routed, plain
 }
 
+// method is the quantisation that the plan asks for, in small letters.
+func (b *budgeting) method() string {
+	if q, ok := b.plan.Options["quant_config"].(map[string]any); ok {
+		algorithm, _ := q["quant_algo"].(string)
+		return strings.ToLower(algorithm)
+	}
+	return b.text("quantization")
+}
+
 // unknownQuantisation says whether weights are quantised to an unknown width.
 func (b *budgeting) unknownQuantisation(method string) bool {
 	m := mapping{model: b.plan.Model}
@@ -201,7 +210,7 @@ func (b *budgeting) unknownQuantisation(method string) bool {
 // converts says whether weights are kept otherwise than in their files.
 func (b *budgeting) converts() bool {
 	dtype := b.text("dtype")
-	return b.text("quantization") != "" && b.a.QuantMethod == "" || dtype == "float32" || dtype == "float" ||
+	return b.method() != "" && b.a.QuantMethod == "" || dtype == "float32" || dtype == "float" ||
 		b.a.DType == "float32"
 }
 
@@ -329,8 +338,12 @@ func (b *budgeting) why(est Estimate) string {
 			parts = append(parts, fmt.Sprintf("%s %s", part.Name, size(part.Bytes)))
 		}
 	}
-	text := fmt.Sprintf("needs at least %s on each of %d devices (%s), and %s may be used of %s",
-		size(est.Total), b.plan.World.Size, strings.Join(parts, ", "), size(est.Budget), size(est.Device))
+	where := "its device"
+	if n := b.plan.World.Size; n > 1 {
+		where = fmt.Sprintf("each of %d devices", n)
+	}
+	text := fmt.Sprintf("needs at least %s on %s (%s), and %s may be used of %s",
+		size(est.Total), where, strings.Join(parts, ", "), size(est.Budget), size(est.Device))
 	if n := b.enough(est.Device); n > 0 {
 		text += fmt.Sprintf("; tp %d would fit", n)
 	}

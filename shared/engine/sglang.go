@@ -29,7 +29,7 @@ func (f sglangFamily) plan(m *mapping) error {
 	if p.ExpertParallelSet {
 		switch {
 		case p.ExpertParallel && p.MoEEP == 0:
-			m.set("ep-size", max(p.TP, 1), "parallel_config")
+			m.set("ep-size", m.tp(), "parallel_config")
 		case !p.ExpertParallel && p.MoEEP > 1:
 			return fmt.Errorf("%w: moe_ep %d beside enable_expert_parallel: false", ErrInvalid, p.MoEEP)
 		}

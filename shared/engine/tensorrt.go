@@ -27,10 +27,10 @@ func (f tensorrtFamily) plan(m *mapping) error {
 		m.option("moe_tensor_parallel_size", p.MoETP)
 	}
 	if p.ExpertParallelSet && p.ExpertParallel && p.MoEEP == 0 {
-		m.set("ep_size", max(p.TP, 1), "parallel_config")
+		m.set("ep_size", m.tp(), "parallel_config")
 	}
-	tp, experts := max(p.TP, 1), max(p.MoETP, 1)*max(p.MoEEP, 1)*max(p.MoECluster, 1)
-	if p.MoETP > 0 && p.MoEEP > 0 && experts != tp {
+	tp, experts := m.tp(), max(p.MoETP, 1)*max(p.MoEEP, 1)*max(p.MoECluster, 1)
+	if p.MoETP > 0 && p.MoEEP > 0 && experts != tp || tp%experts != 0 {
 		return fmt.Errorf("%w: moe_tp × moe_ep × moe_cluster is %d and has to be tp, %d", ErrInvalid, experts, tp)
 	}
 	return m.meaningless(map[string]int{"moe_dense_tp": p.MoEDenseTP}, "TensorRT-LLM cuts dense layers over tp")

@@ -457,6 +457,10 @@ def main():
         for key in ("name", "aliases", "type", "default", "choices", "open", "tuned", "deprecated", "low", "high"):
             if flag.get(key) not in (None, "", []):
                 ordered[key] = flag[key]
+        if "aliases" in ordered:  # a short option may be spelt like the long one
+            ordered["aliases"] = [a for a in ordered["aliases"] if a != flag["name"]]
+            if not ordered["aliases"]:
+                del ordered["aliases"]
         unique.append(ordered)
     unique.sort(key=lambda f: f["name"])
     where = {"vllm": "vllm/engine/arg_utils.py, vllm/config, cli_args.py", "sglang": "sglang/srt/server_args.py, arg_groups",
