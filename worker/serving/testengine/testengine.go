@@ -50,8 +50,11 @@ const dies = 30
 // lock on the file "device" while any process of it lives, and the pid of what
 // Leaks leaves behind in "leaked".
 func Program(shape Shape, dir string) []string {
-	return []string{os.Args[0], word, string(shape), dir}
+	return append([]string{os.Args[0]}, Arguments(shape, dir)...)
 }
+
+// Arguments make any program that calls Main an engine.
+func Arguments(shape Shape, dir string) []string { return []string{word, string(shape), dir} }
 
 // Main becomes the engine if the process was started as one. It must be the
 // first thing in TestMain.
