@@ -181,7 +181,12 @@ func TestEveryLoadShape(t *testing.T) {
 			server.Forget()
 			_, err := call(t.Context(), append([]string{"-u", server.URL, "-m", "m"}, c.args...)...)
 			require.NoError(t, err)
-			require.Len(t, server.Recordings(), c.want)
+			if name == "cancel" { // a server need not see a request that is hung up on at once
+				require.LessOrEqual(t, len(server.Recordings()), c.want)
+				require.NotEmpty(t, server.Recordings())
+				return
+			}
+			require.Equal(t, c.want, len(server.Recordings())) //nolint:testifylint // a recording is long
 			if name != "agents" {
 				return
 			}

@@ -122,8 +122,7 @@ func Parse(data []byte) (*Tokenizer, error) {
 
 func parseModel(raw json.RawMessage) (model, map[string]int32, error) {
 	var head struct {
-		Type   string            `json:"type"`
-		Merges []json.RawMessage `json:"-"`
+		Type string `json:"type"`
 	}
 	if len(raw) == 0 {
 		return nil, nil, errors.New("the file has none")
