@@ -148,15 +148,23 @@ func (s *Sampler) hurry(l *ladder, n int) (out []sampler.Proposal, rest int) {
 }
 
 // finish goes on when no new point is left: brackets that are not full are
-// halved, and at last the best is sent up, if none has risen yet.
+// halved, and once nothing is pending the budget that is left goes to what has
+// not risen, the best of the highest level first.
 func (s *Sampler) finish(l *ladder, n int) []sampler.Proposal {
 	l.dry = true
 	up, _ := s.climb(l, n)
 	if len(up) > 0 || l.waiting {
 		return up
 	}
-	if c, level := l.leader(); c != nil {
-		up = append(up, s.promote(c, level))
+	for k := l.top() - 1; k >= 0; k-- {
+		for _, c := range l.ranked[k] {
+			if len(up) == n {
+				return up
+			}
+			if !c.at(k + 1) {
+				up = append(up, s.promote(c, k+1))
+			}
+		}
 	}
 	return up
 }

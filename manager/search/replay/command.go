@@ -16,7 +16,8 @@ import (
 func Command() *cobra.Command {
 	var s Settings
 	var c Columns
-	var direction string
+	var direction, levels string
+	var eta float64
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "replay TABLE…",
@@ -33,6 +34,13 @@ file, an export of experiments as JSON, a Kernel Tuner cache or a T4 file.`,
 			c.Direction = task.Direction(direction)
 			if c.Direction != task.Minimize && c.Direction != task.Maximize {
 				return fmt.Errorf("--direction is minimize or maximize, not %q", direction)
+			}
+			if levels != "" {
+				var err error
+				if c.Levels, err = ParseLevels(levels); err != nil {
+					return fmt.Errorf("--levels: %w", err)
+				}
+				c.Levels.Eta = eta
 			}
 			var tables []*Table
 			for _, path := range paths {
@@ -65,6 +73,8 @@ file, an export of experiments as JSON, a Kernel Tuner cache or a T4 file.`,
 	f.StringVar(&c.Metric, "metric", "", "metric to optimise")
 	f.StringVar(&direction, "direction", string(task.Minimize), "minimize or maximize")
 	f.StringSliceVar(&c.Parameters, "parameters", nil, "columns of a CSV file that are parameters")
+	f.StringVar(&levels, "levels", "", "column of a CSV file with the level of each measurement, and its values with their costs, rising, as in window_s=10,30,full:120; for asha and hyperband, whose evaluations then count by their cost")
+	f.Float64Var(&eta, "eta", 3, "one of so many points goes on to the next level")
 	f.StringToStringVar(&c.Where, "where", nil, "keep the rows of a CSV file with column=value")
 	return cmd
 }

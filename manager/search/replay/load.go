@@ -28,6 +28,8 @@ type Columns struct {
 	Parameters []string
 	// Where keeps the rows of a CSV file with these values.
 	Where map[string]string
+	// Levels of a CSV file that was measured at several; nil for most.
+	Levels *Levels
 }
 
 // Load reads the tables of a path: a folder or index.json of described CSV
@@ -132,6 +134,7 @@ func loadCSV(path string, c Columns) (*Table, error) {
 	} else if _, ok := records[0][metric]; !ok {
 		return nil, fmt.Errorf("%s has no column %q", path, metric)
 	}
+	var levels []string
 	for _, record := range records {
 		if !c.keeps(record) {
 			continue
@@ -148,6 +151,12 @@ func loadCSV(path string, c Columns) (*Table, error) {
 			r.Value, r.Outcome = v, experiment.OutcomeSuccess
 		}
 		t.Rows = append(t.Rows, r)
+		if c.Levels != nil {
+			levels = append(levels, record[c.Levels.Column])
+		}
+	}
+	if c.Levels != nil {
+		t.Rows, t.Fidelity = c.Levels.fold(t.Rows, levels), c.Levels.fidelity()
 	}
 	return t, t.infer()
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/proto/experiment"
-	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
 )
 
@@ -19,7 +18,9 @@ import (
 type Settings struct {
 	Samplers []string
 	Seeds    int
-	Budget   int
+	// Budget of evaluations. On a table with levels it is a cost: a rough
+	// measurement is a part of an evaluation.
+	Budget int
 	// Batch points are proposed together and their results told together.
 	Batch int
 }
@@ -33,7 +34,8 @@ type Result struct {
 	Budget  int    `json:"budget"`
 	Batch   int    `json:"batch"`
 	// EvaluationsTo tells, for 10, 5 and 1 percent, how many evaluations it
-	// took to come that close to the optimum.
+	// took to come that close to the optimum; on a table with levels, what they
+	// cost in full measurements until one of these was that close.
 	EvaluationsTo map[string]Reach `json:"evaluations_to"`
 	// BestAt is optimum over best so far after so many evaluations, the mean
 	// over the seeds; 0 until something succeeded.
@@ -112,9 +114,11 @@ func compare(ctx context.Context, t *Table, name string, s Settings) (Result, er
 	return total, nil
 }
 
-// trace is one run: the best share of the optimum after each evaluation.
+// trace is one run: the best share of the optimum after each evaluation, and
+// what all have cost until then, in full measurements.
 type trace struct {
 	best       []float64
+	cost       []float64
 	asks       []float64
 	violations int
 	repeats    int
@@ -123,17 +127,29 @@ type trace struct {
 
 // at is the best share of the optimum after n evaluations.
 func (r *trace) at(n int) float64 {
-	if len(r.best) == 0 {
+	share := 0.0
+	for i, b := range r.best {
+		if r.cost[i] > float64(n)+1e-9 {
+			break
+		}
+		share = b
+	}
+	return share
+}
+
+// spent is what all evaluations have cost so far.
+func (r *trace) spent() float64 {
+	if len(r.cost) == 0 {
 		return 0
 	}
-	return r.best[min(n, len(r.best))-1]
+	return r.cost[len(r.cost)-1]
 }
 
 // reached is the number of evaluations until within percent of the optimum.
 func (r *trace) reached(percent float64) float64 {
 	for i, b := range r.best {
 		if b >= 1/(1+percent/100) {
-			return float64(i + 1)
+			return r.cost[i]
 		}
 	}
 	return math.Inf(1)
@@ -141,6 +157,9 @@ func (r *trace) reached(percent float64) float64 {
 
 func run(ctx context.Context, t *Table, name string, seed int64, s Settings) (*trace, error) {
 	problem := search.Problem{Space: t.Space, Objectives: []task.Objective{t.Objective}, Seed: seed, Budget: s.Budget, Points: t.set}
+	if climbs(name) && t.Fidelity != nil {
+		problem.Fidelity, problem.Budget = t.Fidelity, 0 // its budget is a cost
+	}
 	sampler, err := search.New(name, problem)
 	if err != nil {
 		return nil, err
@@ -148,15 +167,18 @@ func run(ctx context.Context, t *Table, name string, seed int64, s Settings) (*t
 	r := &trace{}
 	var history []search.Observation
 	best := 0.0
-	for len(r.best) < s.Budget {
+	for r.spent() < float64(s.Budget) {
 		begin := time.Now()
-		points, err := sampler.Propose(ctx, history, nil, min(s.Batch, s.Budget-len(r.best)))
+		points, err := search.Propose(ctx, sampler, history, nil, min(s.Batch, int(math.Ceil(float64(s.Budget)-r.spent()))))
 		r.asks = append(r.asks, time.Since(begin).Seconds()*1000)
 		if errors.Is(err, search.ErrExhausted) {
 			break
 		}
 		if err != nil {
 			return nil, err
+		}
+		if len(points) == 0 {
+			return nil, errors.New("the sampler waits, and nothing is pending")
 		}
 		for _, p := range points {
 			o, ok := t.look(p, len(history)+1)
@@ -165,14 +187,14 @@ func run(ctx context.Context, t *Table, name string, seed int64, s Settings) (*t
 					return nil, errors.New("the sampler proposes hardly any point of the table")
 				}
 			}
-			if slices.ContainsFunc(history, func(h search.Observation) bool { return h.Point.Equal(p) }) {
+			if slices.ContainsFunc(history, func(h search.Observation) bool { return h.Point.Equal(p.Point) && h.Fidelity == p.Fidelity }) {
 				r.repeats++
 			}
 			history = append(history, o)
-			if len(o.Values) > 0 {
+			if len(o.Values) > 0 && p.Fidelity == 0 {
 				best = max(best, t.relative(o.Values[0]))
 			}
-			r.best = append(r.best, best)
+			r.best, r.cost = append(r.best, best), append(r.cost, r.spent()+t.price(p.Fidelity))
 		}
 	}
 	var memory runtime.MemStats
@@ -181,10 +203,23 @@ func run(ctx context.Context, t *Table, name string, seed int64, s Settings) (*t
 	return r, nil
 }
 
+// price is what a measurement at a level costs, in full ones.
+func (t *Table) price(level float64) float64 {
+	if level == 0 {
+		return 1
+	}
+	return level / t.Fidelity.Full()
+}
+
+// climbs says whether a sampler measures at several levels.
+func climbs(name string) bool {
+	return slices.ContainsFunc(search.Strategies(), func(s search.Strategy) bool { return s.Name == name && s.Levels })
+}
+
 // look finds a point's row; ok is false when the table has none.
-func (t *Table) look(p space.Point, number int) (o search.Observation, ok bool) {
-	o = search.Observation{Number: number, Point: p, Outcome: experiment.OutcomeFailed}
-	vec, err := t.set.Vec(p)
+func (t *Table) look(p search.Proposal, number int) (o search.Observation, ok bool) {
+	o = search.Observation{Number: number, Point: p.Point, Fidelity: p.Fidelity, Outcome: experiment.OutcomeFailed}
+	vec, err := t.set.Vec(p.Point)
 	if err != nil {
 		return o, false
 	}
@@ -193,10 +228,23 @@ func (t *Table) look(p space.Point, number int) (o search.Observation, ok bool) 
 		return o, false
 	}
 	o.Outcome = t.Rows[i].Outcome
-	if v := t.Rows[i].Value; !math.IsNaN(v) {
-		o.Values = []float64{v}
+	if v := t.rough(&t.Rows[i], p.Fidelity); !math.IsNaN(v) {
+		o.Outcome, o.Values = experiment.OutcomeSuccess, []float64{v}
 	}
 	return o, true
+}
+
+// rough is a row's value at a level, or at the next higher one that the table
+// has.
+func (t *Table) rough(r *Row, level float64) float64 {
+	if level != 0 {
+		for _, l := range t.Fidelity.Levels {
+			if v, ok := r.Rough[l]; ok && l >= level {
+				return v
+			}
+		}
+	}
+	return r.Value
 }
 
 func summarize(reached []float64) Reach {

@@ -19,6 +19,8 @@ type Row struct {
 	// Value of the metric; NaN when the configuration failed.
 	Value   float64
 	Outcome experiment.Outcome
+	// Rough are the values at lower levels, by level.
+	Rough map[float64]float64
 }
 
 // A Table is a recorded space.
@@ -27,6 +29,9 @@ type Table struct {
 	Space     space.Space
 	Objective task.Objective
 	Rows      []Row
+	// Fidelity is what the table was measured with less of; nil for most. Its
+	// levels are what a measurement costs.
+	Fidelity *task.Fidelity
 
 	set *valid.Set
 	// exact says that the constraints of Space leave the rows and no others.
