@@ -106,6 +106,7 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	a.whyRoutes(api)
 	a.insightRoutes(api)
 	a.exportRoutes(api)
+	a.recordRoutes(api)
 	a.workerRoutes(api)
 	a.presetRoutes(api)
 	a.eventRoutes(api)

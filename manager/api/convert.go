@@ -32,6 +32,9 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		d.Objectives = append(d.Objectives, o.Objectives...)
 		d.DependsOn = append(d.DependsOn, t.Spec.DependsOn...)
 		d.Applicable = t.Spec.Command != nil && t.Spec.Command.Apply != nil
+		if o.Fidelity != nil {
+			d.Fidelity = o.Fidelity.Name
+		}
 		if len(o.Objectives) > 0 {
 			direction = o.Objectives[0].Direction
 		}
@@ -40,6 +43,12 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		d.Baseline = &v1.Baseline{Number: b.Number, Parameters: b.Parameters, Metrics: metricsDocument(b.Metrics), Score: firstScore(b.Scores)}
 	}
 	d.Best = bestDocument(t, l, direction)
+	if s := t.Stopped; s != nil {
+		d.Stopped = &v1.Stopped{Rule: s.Rule, Message: s.Message}
+	}
+	if r := t.Records; r != nil {
+		d.Records = &v1.Served{Answers: r.Answers, Starts: r.Starts, Sources: orEmpty(r.Sources), Note: r.Note}
+	}
 	return d
 }
 
@@ -100,8 +109,8 @@ func metricsDocument(metrics map[string]store.Summary) map[string]v1.Metric {
 func experimentDocument(e store.Experiment) v1.Experiment {
 	d := v1.Experiment{
 		ID: e.ID, Number: e.Number, Purpose: e.Purpose, Confirms: e.Confirms, Status: e.State, Parameters: e.Parameters,
-		Metrics: metricsDocument(e.Metrics), Score: firstScore(e.Scores), Attempts: e.Attempts, Devices: orEmpty(e.Devices),
-		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Error: errorDocument(e.Failure),
+		Metrics: metricsDocument(e.Metrics), Score: firstScore(e.Scores), Fidelity: e.Fidelity, Attempts: e.Attempts, Devices: orEmpty(e.Devices),
+		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Record: e.Record, Error: errorDocument(e.Failure),
 	}
 	if e.Outcome != nil {
 		d.Outcome = string(*e.Outcome)

@@ -123,7 +123,7 @@ func exitCodesTopic() *cobra.Command {
     0  it worked; for wait, watch and submit --watch: the task completed
     1  it failed for another reason than those below
     2  what was typed, or the task file, has a mistake
-    3  there is no such task, experiment or worker
+    3  there is no such task, experiment, worker or record
     4  the manager cannot be reached, or refuses the token
     5  the task failed or was cancelled (wait, watch, submit --watch)
   130  interrupted by Ctrl-C; the task goes on`,

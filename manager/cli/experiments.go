@@ -66,6 +66,10 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 		if e.Score != nil {
 			value = score(d, *e.Score, e.Metrics)
 		}
+		parameters := terminal.Point(e.Parameters, d.Parameters)
+		if e.Fidelity != nil {
+			parameters += fmt.Sprintf(" (%s=%s)", d.Fidelity, terminal.Number(*e.Fidelity))
+		}
 		if e.StartedAt != nil && e.FinishedAt != nil {
 			took = terminal.Duration(e.FinishedAt.Sub(*e.StartedAt))
 		} else if e.StartedAt != nil {
@@ -74,9 +78,17 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 		if e.Error != nil {
 			trouble = e.Error.Phase + ": " + e.Error.Message
 		}
-		t.Add(mark(d, e), string(e.Status), e.Outcome, value, terminal.Point(e.Parameters, d.Parameters), e.Worker, took, trouble)
+		t.Add(mark(d, e), string(e.Status), e.Outcome, value, parameters, measuredBy(e), took, trouble)
 	}
 	return t.Print(a.Out)
+}
+
+// measuredBy is the worker of an experiment, or the record that answered it.
+func measuredBy(e v1.Experiment) string {
+	if e.Record != nil {
+		return fmt.Sprintf("(record %d)", *e.Record)
+	}
+	return e.Worker
 }
 
 // mark is an experiment's number with what is special about it: * the best,
@@ -123,9 +135,15 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 	f.add("experiment", "#%d of %s (%s)", e.Number, ref, e.Purpose)
 	f.addStyled(terminal.StatusStyle(string(e.Status)), "status", "%s %s", e.Status, e.Outcome)
 	f.add("parameters", "%s", terminal.Point(e.Parameters, nil))
+	if e.Fidelity != nil {
+		f.add("fidelity", "%s, less than a full measurement", terminal.Number(*e.Fidelity))
+	}
 	for _, name := range sortedNames(e.Metrics) {
 		m := e.Metrics[name]
 		f.add("metric", "%s %s %s (spread %s, %d samples)", name, terminal.Number(m.Median), m.Unit, terminal.Number(m.Spread), m.Count)
+	}
+	if e.Record != nil {
+		f.add("measured", "before: the result is that of record %d (fleetune records show %d)", *e.Record, *e.Record)
 	}
 	a.addError(f, e.Error)
 	for _, at := range e.History {

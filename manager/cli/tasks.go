@@ -149,6 +149,14 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
+// stopped tells which limit ended a search, where the cause does not.
+func stopped(d v1.Task) string {
+	if d.Stopped == nil || d.Cause != "" && strings.Contains(d.Cause, d.Stopped.Message) {
+		return ""
+	}
+	return d.Stopped.Message
+}
+
 // fields prints name and value, line by line, aligned and wrapped to the screen.
 type fields struct {
 	app *app
@@ -193,6 +201,8 @@ func (a *app) printTask(d v1.Task) error {
 	f.add("priority", "%s", string(d.Priority))
 	f.add("depends on", "%s", strings.Join(d.DependsOn, ", "))
 	f.add("experiments", "%s", counts(d.Experiments))
+	f.add("records", "%s", served(d.Records))
+	f.add("search over", "%s", stopped(d))
 	f.add("created", "%s", terminal.Ago(&d.CreatedAt, a.Now()))
 	f.add("started", "%s", terminal.Ago(d.StartedAt, a.Now()))
 	if d.FinishedAt != nil {

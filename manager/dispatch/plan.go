@@ -188,7 +188,14 @@ func (p *planner) begin(ctx context.Context, row store.Task) error {
 		}
 		after = page[len(page)-1].Number
 	}
+	frozen, err := p.frozen(ctx, row)
+	if err != nil {
+		return err
+	}
 	r, err := newRun(row, experiments)
+	if err == nil {
+		err = r.serve(frozen)
+	}
 	if err != nil {
 		p.Log.Error().Err(err).Str("task", row.Name).Msg("the task cannot be planned")
 		return p.Store.FinishTask(ctx, row.ID, store.TaskFailed, err.Error(), nil, nil)
@@ -305,6 +312,9 @@ func (p *planner) insert(ctx context.Context, r *run, purpose experiment.Purpose
 	if err != nil {
 		return err
 	}
+	if err := r.answer(list); err != nil {
+		return err
+	}
 	err = p.Store.InsertExperiments(ctx, p.number, r.task.ID, list)
 	if errors.Is(err, store.ErrState) {
 		p.mail.taskChanged(r.task.ID)
@@ -322,7 +332,7 @@ func (p *planner) insert(ctx context.Context, r *run, purpose experiment.Purpose
 	if len(r.classes) > classes {
 		p.shareQueues() // workers look only where they know of a queue
 	}
-	return p.offer(ctx, r, entries)
+	return p.offer(ctx, r, p.answered(r, list, entries))
 }
 
 // number gives points their place in the task.

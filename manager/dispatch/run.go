@@ -50,6 +50,8 @@ type run struct {
 	// estimates are the objectives of what succeeded, by number, where
 	// experiments race.
 	estimates map[int][]score.Estimate
+	// answers are the records that stand for measurements, by point.
+	answers map[string]*store.Answer
 }
 
 // An entry is a live experiment.

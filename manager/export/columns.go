@@ -28,7 +28,7 @@ func header(t Table) []string {
 	for _, m := range t.Metrics {
 		h = append(h, "metric:"+m, "spread:"+m, "unit:"+m)
 	}
-	return append(h, "error_phase", "error_message", "error_timeout", "exit_code")
+	return append(h, "error_phase", "error_message", "error_timeout", "exit_code", "record", "fidelity")
 }
 
 // cells is one row: nil, bool, int, int64, float64, string or time.Time each.
@@ -55,9 +55,11 @@ func cells(t Table, e v1.Experiment) []any {
 		}
 	}
 	if e.Error == nil {
-		return append(row, nil, nil, nil, nil)
+		row = append(row, nil, nil, nil, nil)
+	} else {
+		row = append(row, e.Error.Phase, e.Error.Message, e.Error.Timeout, optional(e.Error.ExitCode))
 	}
-	return append(row, e.Error.Phase, e.Error.Message, e.Error.Timeout, optional(e.Error.ExitCode))
+	return append(row, optional(e.Record), optional(e.Fidelity))
 }
 
 func optional[T any](p *T) any {

@@ -16,6 +16,7 @@ import (
 	"github.com/fleetune/fleetune/manager/api"
 	v1 "github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/dispatch"
+	"github.com/fleetune/fleetune/manager/records/keeper"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/fleetune/fleetune/shared/log"
@@ -77,6 +78,10 @@ func (m Manager) Run(ctx context.Context, ready func()) error {
 	group.Go(func() error { return ignoreEnd(ctx, dispatcher.Run(ctx)) })
 	group.Go(func() error {
 		served.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		keeper.Run(ctx, db, m.Log)
 		return nil
 	})
 	group.Go(func() error { return ignoreEnd(ctx, api.Serve(ctx, m.Listener, served.Handler(), m.Log)) })

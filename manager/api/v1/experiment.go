@@ -20,12 +20,14 @@ type Experiment struct {
 	Metrics    map[string]Metric  `json:"metrics" nullable:"false"`
 	Score      *float64           `json:"score" doc:"value of the first objective"`
 	Scores     []float64          `json:"scores,omitempty" doc:"one value per objective, when there are several"`
+	Fidelity   *float64           `json:"fidelity" doc:"the level it is measured at where that is less than a full measurement; null for those that are one"`
 	Attempts   int                `json:"attempts" doc:"attempts that count; those handed back unfinished do not"`
 	Worker     string             `json:"worker" doc:"of the present or the last attempt"`
 	Devices    []string           `json:"devices" nullable:"false"`
 	QueuedAt   time.Time          `json:"queued_at"`
 	StartedAt  *time.Time         `json:"started_at"`
 	FinishedAt *time.Time         `json:"finished_at"`
+	Record     *int64             `json:"record" doc:"the record that answered it, which then was not measured; null for the others"`
 	Error      *Error             `json:"error"`
 }
 

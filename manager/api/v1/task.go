@@ -14,6 +14,8 @@ type Task struct {
 	ID          uuid.UUID         `json:"id"`
 	Name        string            `json:"name"`
 	Status      string            `json:"status" enum:"waiting,running,paused,completed,failed,cancelled"`
+	Stopped     *Stopped          `json:"stopped" doc:"why no more experiments are chosen; null while they are"`
+	Fidelity    string            `json:"fidelity" doc:"what its experiments may be measured with less of; empty without a fidelity"`
 	Cause       string            `json:"cause" doc:"why the task has this status; may be empty"`
 	Description string            `json:"description"`
 	Kind        string            `json:"kind" doc:"the kind of its experiments"`
@@ -28,6 +30,7 @@ type Task struct {
 	Experiments Counts            `json:"experiments"`
 	Baseline    *Baseline         `json:"baseline" doc:"the point everything is compared with, once it is measured"`
 	Best        *Best             `json:"best" doc:"the incumbent while the task runs, the task's result once it is completed"`
+	Records     *Served           `json:"records" doc:"how records serve it; null where its file does not ask"`
 	CreatedAt   time.Time         `json:"created_at"`
 	StartedAt   *time.Time        `json:"started_at" doc:"when its first experiment was claimed"`
 	FinishedAt  *time.Time        `json:"finished_at"`
@@ -37,6 +40,12 @@ type Task struct {
 // Final says that nothing more will happen to the task.
 func (t *Task) Final() bool {
 	return t.Status == "completed" || t.Status == "failed" || t.Status == "cancelled"
+}
+
+// Stopped says why a search is over.
+type Stopped struct {
+	Rule    string `json:"rule" enum:"max_iterations,space,time,device_hours,cost,plateau,expected_improvement,timeout" doc:"the limit that was reached"`
+	Message string `json:"message" doc:"the same in words, with the figures"`
 }
 
 // Counts of a task's experiments by status. Confirmations measure finalists

@@ -42,29 +42,44 @@ func Run(ctx context.Context, db *store.Store, log zerolog.Logger) {
 	}
 }
 
-// Once records every task that has ended and is not recorded yet.
+// Once records every task that has ended and is not recorded yet, save those
+// that have to wait for their workers to be known.
 func Once(ctx context.Context, db *store.Store, log zerolog.Logger) error {
 	for {
 		list, err := db.UnrecordedTasks(ctx, tasks)
-		if err != nil || len(list) == 0 {
+		if err != nil {
 			return err
 		}
+		done := 0
 		for _, t := range list {
 			added, err := record(ctx, db, t)
-			if errors.Is(err, errUnusable) {
+			switch {
+			case errors.Is(err, errEarly):
+				continue
+			case errors.Is(err, errUnusable):
 				log.Warn().Err(err).Str("task", t.Name).Msg("a task leaves no records")
-			} else if err != nil {
+			case err != nil:
 				return fmt.Errorf("recording task %s: %w", t.Name, err)
 			}
 			if err := db.MarkRecorded(ctx, t.ID); err != nil {
 				return err
 			}
-			if added > 0 {
+			if done++; added > 0 {
 				log.Info().Str("task", t.Name).Int("records", added).Msg("measurements recorded")
 			}
 		}
+		if done == 0 {
+			return nil
+		}
 	}
 }
+
+// settle is how long after a task's end its workers are waited for: what a
+// worker's node is like is written some seconds after it joined.
+const settle = time.Minute
+
+// errEarly says that the place of an experiment may still become known.
+var errEarly = errors.New("a worker of the task is not known yet")
 
 // errUnusable says that a task's spec gives no key, now or ever.
 var errUnusable = errors.New("the task has no key for records")
@@ -86,6 +101,9 @@ func record(ctx context.Context, db *store.Store, t store.Task) (int, error) {
 		}
 		var batch []records.Record
 		for _, m := range list {
+			if m.Node == nil && m.Record == nil && m.Worker != nil && t.FinishedAt != nil && time.Since(*t.FinishedAt) < settle {
+				return total, errEarly
+			}
 			r, ok, err := recordOf(t, m, digest)
 			if err != nil {
 				return total, fmt.Errorf("%w: %w", errUnusable, err)

@@ -88,6 +88,16 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	return join(out, more, err)
 }
 
+// ExpectedImprovement implements sampler.Expecter where the sampler does: what
+// is still to be gained is reckoned with all that was measured.
+func (s *Sampler) ExpectedImprovement(ctx context.Context, history []sampler.Observation, pending []space.Point) (part float64, known bool, err error) {
+	e, ok := s.inner.(sampler.Expecter)
+	if !ok {
+		return 0, false, nil
+	}
+	return e.ExpectedImprovement(ctx, history, pending)
+}
+
 // join adds points to those there are. That none is left matters only if there
 // are none.
 func join(out, more []space.Point, err error) ([]space.Point, error) {
