@@ -16,22 +16,32 @@ import (
 )
 
 func (a *app) applyCommand() *cobra.Command {
-	var dir string
+	var dir, to string
 	var force, dry bool
+	var choice recipeChoice
 	cmd := &cobra.Command{Use: "apply TASK", Short: "Put a task's best configuration to use",
 		Long: `Put a task's best configuration to use: render the task's apply template with the
 winner's values into its target, and test it. The task must have completed, the winner
 must be confirmed and fast enough, and the template must be the one that was submitted.
-When the test fails the old file comes back.`,
+When the test fails the old file comes back.
+
+A task that tunes an inference server is applied with --as: its best configuration is
+written as a file for the place where it will run.`,
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			d, err := c.Task(ctx, args[0])
 			if err != nil {
 				return err
 			}
+			if choice.format != "" {
+				return a.applyRecipe(ctx, c, d, choice, to, force, dry)
+			}
 			command, err := commandOf(ctx, c, args[0])
 			if err != nil {
 				return err
+			}
+			if d.Kind == task.KindServing {
+				return usage(fmt.Errorf("task %s tunes an inference server: say how to write its configuration with --as", d.Name))
 			}
 			change, err := apply.Plan(request(d, command, dir, force))
 			if err != nil {
@@ -46,6 +56,8 @@ When the test fails the old file comes back.`,
 		})}
 	flags := cmd.Flags()
 	flags.StringVar(&dir, "dir", ".", "the task file's folder")
+	flags.StringVar(&to, "to", "", "with --as: the file to write")
+	choice.flags(cmd)
 	flags.BoolVar(&force, "force", false, "apply a winner below the promote threshold too")
 	flags.BoolVar(&dry, "dry-run", false, "print the new file; write nothing")
 	a.jsonFlag(cmd)

@@ -9,6 +9,7 @@ import (
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/client"
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/spf13/cobra"
 )
 
@@ -149,14 +150,6 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
-// stopped tells which limit ended a search, where the cause does not.
-func stopped(d v1.Task) string {
-	if d.Stopped == nil || d.Cause != "" && strings.Contains(d.Cause, d.Stopped.Message) {
-		return ""
-	}
-	return d.Stopped.Message
-}
-
 // fields prints name and value, line by line, aligned and wrapped to the screen.
 type fields struct {
 	app *app
@@ -224,6 +217,14 @@ func (a *app) printTask(d v1.Task) error {
 	return f.err
 }
 
+// stopped tells which limit ended a search, where the cause does not.
+func stopped(d v1.Task) string {
+	if d.Stopped == nil || d.Cause != "" && strings.Contains(d.Cause, d.Stopped.Message) {
+		return ""
+	}
+	return d.Stopped.Message
+}
+
 func took(d v1.Task) string {
 	if d.StartedAt == nil || d.FinishedAt == nil {
 		return ""
@@ -257,9 +258,17 @@ func counts(c v1.Counts) string {
 }
 
 func (a *app) bestCommand() *cobra.Command {
+	var choice recipeChoice
 	cmd := &cobra.Command{Use: "best TASK", Short: "Show a task's best configuration", Args: one("a task's name or id"),
 		ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			if choice.format != "" {
+				r, err := choice.fetch(ctx, c, args[0])
+				if err != nil {
+					return err
+				}
+				return a.printRecipe(r)
+			}
 			best, err := c.Best(ctx, args[0])
 			if err != nil {
 				return err
@@ -273,6 +282,7 @@ func (a *app) bestCommand() *cobra.Command {
 			}
 			return a.printBest(d, best)
 		})}
+	choice.flags(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -285,7 +295,10 @@ func (a *app) printBest(d v1.Task, best v1.Best) error {
 	for _, name := range terminal.Names(best.Parameters, d.Parameters) {
 		f.add("parameter", "%s = %s", name, terminal.Value(best.Parameters[name]))
 	}
-	if d.Status == "completed" && d.Applicable {
+	switch {
+	case d.Kind == task.KindServing:
+		f.add("to use it", "fleetune apply %s --as command", d.Name)
+	case d.Status == "completed" && d.Applicable:
 		f.add("to use it", "fleetune apply %s", d.Name)
 	}
 	return f.err
