@@ -35,6 +35,9 @@ type run struct {
 	live map[uuid.UUID]*entry
 	// history holds what has ended of baseline and search, by number.
 	history []search.Observation
+	// scores of what succeeded, by number, with the penalties that the history
+	// is without.
+	scores map[int][]float64
 	// last is the highest number in use.
 	last int
 	// planned counts baseline and search experiments, confirmations not.
@@ -78,7 +81,7 @@ func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 	spec := row.Spec
 	r := &run{
 		task: row, classes: map[string]*class{},
-		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{}, estimates: map[int][]score.Estimate{},
+		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{}, estimates: map[int][]score.Estimate{}, scores: map[int][]float64{},
 	}
 	var err error
 	if r.spec, err = kindSpec(spec); err != nil {
@@ -245,17 +248,51 @@ func (r *run) end(e *entry, outcome experiment.Outcome, scores []float64, metric
 		r.baseline = &ended{number: e.number, ok: outcome == experiment.OutcomeSuccess}
 	}
 	o := search.Observation{Number: e.number, Point: e.point, Fidelity: e.fidelity, Outcome: outcome}
+	r.told(&o, scores, metrics)
+	if len(scores) > 0 && outcome == experiment.OutcomeSuccess {
+		r.scores[e.number] = scores
+	}
 	switch outcome {
 	case experiment.OutcomeSuccess:
-		o.Values = scores
 		if spec := r.task.Spec.Optimization; spec.Racing != nil {
 			r.estimates[e.number] = estimatesOf(spec.Objectives, metrics)
 		}
-	case experiment.OutcomeStoppedEarly:
-		o.Values = scores // of fewer samples, but measured
 	}
 	at, _ := slices.BinarySearchFunc(r.history, o.Number, func(o search.Observation, n int) int { return cmp.Compare(o.Number, n) })
 	r.history = slices.Insert(r.history, at, o)
+}
+
+// told fills in what samplers are told of a measurement. Where the task has
+// SLOs they get the values without penalties, with the margins as constraints,
+// of those that break a hard limit too: a model of each is learned more easily
+// than one of their mixture.
+func (r *run) told(o *search.Observation, scores []float64, metrics map[string]store.Summary) {
+	switch o.Outcome {
+	case experiment.OutcomeSuccess, experiment.OutcomeStoppedEarly: // of fewer samples, but measured
+		o.Values = scores
+	case experiment.OutcomeInfeasible:
+	default:
+		return
+	}
+	s := r.task.Spec.Serving
+	if s == nil || s.SLO == nil || s.Scoring == task.ScoringLegacy {
+		return
+	}
+	values := make([]float64, 0, len(r.task.Spec.Optimization.Objectives))
+	for _, objective := range r.task.Spec.Optimization.Objectives {
+		if m, ok := metrics[objective.Metric]; ok {
+			values = append(values, m.Median)
+		}
+	}
+	margins := make([]float64, 0, len(s.SLO.Terms))
+	for _, term := range s.SLO.Terms {
+		if m, ok := metrics[score.MarginMetric(term)]; ok {
+			margins = append(margins, m.Median)
+		}
+	}
+	if len(values) == len(r.task.Spec.Optimization.Objectives) && len(margins) == len(s.SLO.Terms) {
+		o.Values, o.Constraints = values, margins
+	}
 }
 
 // pending returns what is being measured, by number.
@@ -316,7 +353,8 @@ func (r *run) direction() task.Direction { return r.task.Spec.Optimization.Objec
 func (r *run) ranking() []search.Observation {
 	var list []search.Observation
 	for _, o := range r.history {
-		if len(o.Values) > 0 && o.Outcome == experiment.OutcomeSuccess && o.Fidelity == 0 {
+		if scores := r.scores[o.Number]; len(scores) > 0 && o.Fidelity == 0 {
+			o.Values = scores
 			list = append(list, o)
 		}
 	}

@@ -65,7 +65,7 @@ func (p *planner) halt(ctx context.Context, r *run) error {
 		}
 	}
 	if s.Plateau != nil {
-		if n := sinceImprovement(r.history, r.task.Spec.Optimization.Objectives, s.Plateau.MinImprovement); n >= s.Plateau.Experiments {
+		if n := sinceImprovement(r.history, r.scores, r.task.Spec.Optimization.Objectives, s.Plateau.MinImprovement); n >= s.Plateau.Experiments {
 			return p.stop(ctx, r, rulePlateau, fmt.Sprintf("%d experiments in a row brought no improvement of %.3g %%", n, 100*s.Plateau.MinImprovement))
 		}
 	}
@@ -115,13 +115,13 @@ func (p *planner) dropQueued(ctx context.Context, r *run) error {
 // that improved on all before it, by at least a part of their value. Each level
 // is compared with itself. With several objectives an improvement is a point
 // that none before it comes so close to in all of them.
-func sinceImprovement(history []search.Observation, objectives []task.Objective, part float64) int {
+func sinceImprovement(history []search.Observation, scores map[int][]float64, objectives []task.Objective, part float64) int {
 	since := 0
 	best := map[float64][][]float64{}
 	for _, o := range history {
 		since++
-		losses := lossesOf(o.Values, objectives)
-		if losses == nil || o.Outcome != experiment.OutcomeSuccess {
+		losses := lossesOf(scores[o.Number], objectives)
+		if losses == nil {
 			continue
 		}
 		if improves(losses, best[o.Fidelity], part) {

@@ -118,10 +118,9 @@ func judgeLegacy(t *task.Task, m *experiment.Measurement, v Verdict) Verdict {
 	if slo != nil {
 		v.Margins = make([]float64, len(slo.Terms))
 		for i, term := range slo.Terms {
-			if v.Margins[i] = -1; !math.IsNaN(metrics[term.Metric]) {
-				if actual, ok := metrics[term.Metric]; ok {
-					v.Margins[i] = violation(term, actual)
-				}
+			v.Margins[i] = -1
+			if actual, ok := metrics[term.Metric]; ok {
+				v.Margins[i] = violation(term, actual)
 			}
 		}
 	}

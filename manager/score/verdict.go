@@ -25,8 +25,21 @@ type Verdict struct {
 	Failure *experiment.Failure
 }
 
-// Judge scores the measurement of an experiment that ended well.
+// MarginMetric names the metric that keeps the margin of a term.
+func MarginMetric(term task.SLOTerm) string { return "slo_margin/" + term.Metric }
+
+// Judge scores the measurement of an experiment that ended well. The margins
+// are kept in it as metrics of their own, from which samplers learn where the
+// promises hold.
 func Judge(t *task.Task, m *experiment.Measurement) Verdict {
+	v := judge(t, m)
+	for i, margin := range v.Margins {
+		m.Metrics[MarginMetric(t.Serving.SLO.Terms[i])] = experiment.Metric{Samples: []float64{margin}, Median: margin}
+	}
+	return v
+}
+
+func judge(t *task.Task, m *experiment.Measurement) Verdict {
 	values, ok := Scores(t.Optimization.Objectives, m)
 	if !ok {
 		return Verdict{Outcome: experiment.OutcomeNoMetric, Failure: &experiment.Failure{

@@ -105,6 +105,9 @@ func TestHardLimitIsInfeasibleWithItsValues(t *testing.T) {
 	require.Equal(t, []float64{100}, v.Values)
 	require.InDelta(t, 0.22, v.Margins[0], 1e-9)
 	require.Contains(t, v.Failure.Message, "D(100,100) × 8")
+	m := measured(100, "t", cell(1, map[string]float64{"p90_e2e_latency": 4}))
+	Judge(spec, m)
+	require.InDelta(t, -0.2, m.Metrics["slo_margin/p90_e2e_latency"].Median, 1e-9, "samplers learn from margins")
 
 	v = Judge(spec, measured(100, "t", cell(8, map[string]float64{"p90_e2e_latency": 6})))
 	require.Equal(t, experiment.OutcomeSuccess, v.Outcome, "at the fail ratio it is penalised only")
