@@ -42,6 +42,14 @@ func TestAggregate(t *testing.T) {
 	require.Equal(t, "per million tokens", got["cost_per_million_tokens"].Unit)
 }
 
+// Equal cells have their own value as the mean, and large ones do not overflow.
+func TestMeansStayWithinTheirCells(t *testing.T) {
+	for _, v := range []float64{3.1, math.MaxFloat64} {
+		c := cell(map[string][]float64{"mean_ttft": {v}})
+		require.Equal(t, v, Aggregate([]experiment.Cell{c, c, c}, 1, 0)["mean_ttft"].Median)
+	}
+}
+
 // Nothing is averaged over the cells that happen to be there.
 func TestAMissingCellLeavesNothing(t *testing.T) {
 	whole := cell(map[string][]float64{"mean_ttft": {1}})

@@ -162,21 +162,29 @@ func (e *Engine) memoryHint(phase Phase) string {
 
 // firstSymptom finds the symptom that explains most, and its last line.
 func firstSymptom(log string) (symptom, string, bool) {
-	lines := strings.FieldsFunc(log, func(r rune) bool { return r == '\n' || r == '\r' })
+	small := strings.ToLower(log)
+	var lines, smallLines []string
 	for _, s := range symptoms() {
-		if !s.line.MatchString(log) {
+		if !strings.Contains(small, s.needle) {
 			continue
 		}
-		// A line is also found where the pattern spans two of them.
-		for _, line := range slices.Backward(lines) {
-			if s.line.MatchString(line) {
+		if lines == nil {
+			lines = strings.FieldsFunc(log, lineEnd)
+			smallLines = make([]string, len(lines))
+			for i, line := range lines {
+				smallLines[i] = strings.ToLower(line)
+			}
+		}
+		for i, line := range slices.Backward(lines) {
+			if strings.Contains(smallLines[i], s.needle) && s.line.MatchString(line) {
 				return s, line, true
 			}
 		}
-		return s, s.line.FindString(log), true
 	}
 	return symptom{}, "", false
 }
+
+func lineEnd(r rune) bool { return r == '\n' || r == '\r' }
 
 // lastError is the last line that speaks of an error.
 func lastError(log string) string {

@@ -127,3 +127,11 @@ func FuzzDiagnose(f *testing.F) {
 		}
 	})
 }
+
+// Every symptom is looked for by a text that its lines hold: without one, each
+// line of a long log would be tried.
+func TestNeedles(t *testing.T) {
+	for _, s := range symptoms() {
+		require.GreaterOrEqual(t, len(s.needle), 3, s.line)
+	}
+}

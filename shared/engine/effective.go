@@ -100,7 +100,7 @@ var startLines = sync.OnceValue(func() map[string][]told {
 
 // maxStart bounds how much of a log is read for settings, in bytes: engines
 // tell them while they start.
-const maxStart = 1 << 20
+const maxStart = 256 << 10
 
 // ReadLog reads the effective settings that an engine writes while it starts.
 // Give it the log's beginning. The last line that tells a setting counts, for

@@ -56,6 +56,7 @@ func TestParseConfig(t *testing.T) {
 	for text, refused := range map[string]string{
 		`{"hidden_size": 8}`: "no usable config.json: it has no num_hidden_layers",
 		`{"num_hidden_layers": 1e300, "hidden_size": 8, "num_attention_heads": 1, "vocab_size": 1}`: "no usable config.json: it has no num_hidden_layers",
+		`{"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 1, "vocab_size": 1e300}`: "no usable config.json: it has no vocab_size",
 		`[]`: "no usable config.json: json: cannot unmarshal array into Go value of type engine.modelConfig",
 	} {
 		_, err := ParseConfig([]byte(text))

@@ -11,25 +11,25 @@ import (
 )
 
 // A Plan is one point of a serving task turned into a configuration of an
-// engine.
+// engine. Engine.Plan makes it; its zero value has no command.
 type Plan struct {
-	Engine  string     `json:"engine"`
-	Version string     `json:"version"`
-	Model   task.Model `json:"model"`
+	Engine  string
+	Version string
+	Model   task.Model
 	// Arguments in the order of the command line, those of Fleetune itself
 	// (model, host, port) left out.
-	Arguments []Argument `json:"arguments"`
+	Arguments []Argument
 	// Env holds the variables that the point sets.
-	Env map[string]string `json:"env,omitempty"`
+	Env map[string]string
 	// Options are settings that have no flag: the file that File names holds
 	// them. TensorRT-LLM only.
-	Options map[string]any `json:"options,omitempty"`
-	World   World          `json:"world"`
+	Options map[string]any
+	World   World
 	// Notes say what was suppressed, replaced or has no meaning here.
-	Notes []string `json:"notes,omitempty"`
+	Notes []string
 	// Effective settings that the arguments ask for, by the names that
 	// Effective* reads back from the engine.
-	Effective map[string]string `json:"effective,omitempty"`
+	Effective map[string]string
 
 	family family
 }
@@ -37,13 +37,13 @@ type Plan struct {
 // An Argument is one flag with its value.
 type Argument struct {
 	// Name without dashes, as it was asked for.
-	Name string `json:"name"`
+	Name string
 	// Words behind the flag; none for one that stands alone.
-	Words []string `json:"words,omitempty"`
+	Words []string
 	// From is the parameter that the argument comes from.
-	From string `json:"from"`
+	From string
 	// Default says that leaving the flag out would mean the same.
-	Default bool `json:"default,omitempty"`
+	Default bool
 
 	key string // canonical name and value
 }
@@ -51,20 +51,20 @@ type Argument struct {
 // World is how the model spreads over devices. Degrees that reuse the devices
 // of another do not enlarge it.
 type World struct {
-	TP int `json:"tp"`
-	PP int `json:"pp"`
-	DP int `json:"dp"`
-	CP int `json:"cp"`
+	TP int
+	PP int
+	DP int
+	CP int
 	// Size is the number of devices.
-	Size int `json:"size"`
+	Size int
 	// WeightShards is the number of parts the weights of one replica are cut
 	// into, and ExpertShards those of the experts.
-	WeightShards int `json:"weight_shards"`
-	ExpertShards int `json:"expert_shards"`
+	WeightShards int
+	ExpertShards int
 	// KVShards is the number of devices that share the KV cache of one token,
 	// as far as it has heads; TokenShards those that share its tokens.
-	KVShards    int `json:"kv_shards"`
-	TokenShards int `json:"token_shards"`
+	KVShards    int
+	TokenShards int
 }
 
 // MaxWorld bounds the devices of one engine.
