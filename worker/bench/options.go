@@ -112,6 +112,8 @@ type options struct {
 
 	dataOptions
 
+	GPUTelemetry string `json:"gpu_telemetry,omitempty"`
+
 	agenticOptions
 	broken []string // the rules of a scenario that the flags break
 	fleetOptions
@@ -137,6 +139,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.IgnoreEOS, "ignore-eos", true, "ask the server to reach the output length, for workloads that set one")
 	f.StringVar(&o.SessionHeader, "session-header", "", "header that carries the session's id for routers")
 	f.StringVar(&o.ServerMetrics, "server-metrics", load.AutoMetrics, "Prometheus endpoint of the engine; auto tries /metrics beside the URL, empty reads none")
+
+	f.StringVar(&o.GPUTelemetry, "gpu-telemetry", load.AutoGPUs, "local, or the URL of a DCGM exporter; auto reads this machine's GPUs if the server is here, empty none")
 
 	f.StringVar(&o.Scenario, "traffic-scenario", "D(100,100)", "D(in,out), N(μ,σ)/(μ,σ), U(a,b)/(c,d), E(tokens), R(document,query) or dataset")
 	f.StringVarP(&o.InputFile, "input-file", "f", "", "file, directory or URL to play, instead of synthetic prompts")

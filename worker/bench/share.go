@@ -54,7 +54,7 @@ func SharePlan(ctx context.Context, l task.Load, share int, dir, key string) (*l
 	}
 	plan.Target.APIKey = key
 	if share > 0 {
-		plan.ServerMetrics = "" // one look at the server is enough
+		plan.ServerMetrics, plan.GPUTelemetry = "", "" // one look at the server is enough
 	}
 	if plan.Agentic != nil {
 		plan.Agentic.Benchmark = fmt.Sprintf("%s-%d", plan.Agentic.Benchmark, share)

@@ -22,6 +22,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load/pace"
 	"github.com/fleetune/fleetune/worker/load/play"
 	"github.com/fleetune/fleetune/worker/load/scrape"
+	"github.com/fleetune/fleetune/worker/load/telemetry"
 	"github.com/fleetune/fleetune/worker/load/token"
 	"github.com/fleetune/fleetune/worker/load/transport"
 )
@@ -57,6 +58,10 @@ type Plan struct {
 	// looks for one beside the first URL, and makes nothing of it if there is
 	// none. Empty reads none.
 	ServerMetrics string
+	// GPUTelemetry is AutoGPUs, telemetry.Local or the URL of a DCGM exporter;
+	// empty reads none. GPUs keeps to devices by their ids.
+	GPUTelemetry  string
+	GPUs          []string
 	SessionHeader string
 	Worker        string
 	// Ready is called once the warm-up is over and tells when profiling
@@ -108,6 +113,9 @@ type Result struct {
 	// Tokens says what counted tokens where the server did not.
 	Tokens string
 
+	// GPUs are what the GPUs did, GPUNote why nothing or not all of it is known.
+	GPUs    []telemetry.GPU
+	GPUNote string
 	// Shares tell how the workers' shares went; nil when one process did it all.
 	Shares []Share
 
@@ -141,11 +149,14 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	stopProgress()
 	figures := server(ctx)
 	if err != nil {
+		r.takeGPUs(ctx, &Result{})
 		return nil, err
 	}
 	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
-	res.Summary.Add(figures)
 	res.profile, res.warm, res.figures, res.zero = r.profile, r.warm, figures, r.zero
+	r.takeGPUs(ctx, res)
+	res.Summary.Add(res.figures)
+	res.efficiency()
 	if r.warmed {
 		res.Warmup = r.warm.Summary()
 	}
@@ -172,6 +183,8 @@ type run struct {
 	warming atomic.Bool
 	zero    int64 // when profiling began, if others had to be waited for
 	report  *drive.Report
+	gpus    *telemetry.Recorder // nil where none is read
+	gpuNote string
 	machine *agentic.Machine
 }
 
@@ -298,8 +311,17 @@ func (r *run) replay(ctx context.Context) error {
 	return runner.Profile(ctx)
 }
 
-// ready waits for the instant at which profiling starts.
+// ready waits for the instant at which profiling starts, and begins to watch
+// what it does to the machine.
 func (r *run) ready(ctx context.Context) error {
+	if err := r.awaitStart(ctx); err != nil || ctx.Err() != nil {
+		return err //nolint:nilerr // a run that is stopped tells what it has
+	}
+	return r.watchGPUs(ctx)
+}
+
+// awaitStart waits for the others of a load that is shared out.
+func (r *run) awaitStart(ctx context.Context) error {
 	if r.plan.Ready == nil || ctx.Err() != nil {
 		return nil //nolint:nilerr // a run that is stopped tells what it has
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load/agentic"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/telemetry"
 )
 
 // A Part is the result of one share of a load, in the form that travels and
@@ -27,6 +28,8 @@ type Part struct {
 	Figures   []metrics.Metric  `json:"figures,omitempty"` // of the server and its devices
 	Drive     *drive.Report     `json:"drive,omitempty"`
 	Branches  *agentic.Counters `json:"branches,omitempty"`
+	GPUs      []telemetry.GPU   `json:"gpus,omitempty"`
+	GPUNote   string            `json:"gpu_note,omitempty"`
 	Cancelled bool              `json:"cancelled,omitempty"`
 	Tokens    string            `json:"tokens_counted_by,omitempty"`
 }
@@ -75,7 +78,7 @@ var ErrPart = errors.New("not a part of a load")
 // ahead of this machine's.
 func (r *Result) Part(offset time.Duration) Part {
 	p := Part{Start: r.Start.Add(offset).Round(0), End: r.End.Add(offset).Round(0), Zero: r.zero, Profile: r.profile.Snapshot(),
-		Figures: r.figures, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens}
+		Figures: r.figures, GPUs: r.GPUs, GPUNote: r.GPUNote, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens}
 	if r.Warmup != nil {
 		warm := r.warm.Snapshot()
 		p.Warmup = &warm
@@ -147,6 +150,7 @@ func Merge(parts []*Part, slos []metrics.SLO, slice time.Duration) (*Result, err
 	}
 	res.Summary = res.profile.Summary()
 	res.Summary.Add(res.figures)
+	res.efficiency()
 	if warmed {
 		res.Warmup = res.warm.Summary()
 	}
@@ -159,6 +163,9 @@ func (r *Result) takeReports(p *Part) {
 	r.Cancelled = r.Cancelled || p.Cancelled
 	if len(r.figures) == 0 {
 		r.figures = p.Figures
+	}
+	if len(r.GPUs) == 0 && r.GPUNote == "" {
+		r.GPUs, r.GPUNote = p.GPUs, p.GPUNote
 	}
 	if p.Drive != nil {
 		if r.Drive == nil {

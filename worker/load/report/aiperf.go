@@ -64,6 +64,9 @@ func (d *Document) writeAIPerfJSON(w io.Writer) error {
 	if d.Warmup != nil {
 		members = append(members, member{"warmup_metrics", d.Warmup})
 	}
+	if d.GPUs != nil {
+		members = append(members, member{"telemetry_data", d.GPUs})
+	}
 	if d.Submission != nil {
 		members = append(members, member{"metadata", d.Submission})
 	}

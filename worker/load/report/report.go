@@ -14,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load/agentic"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/telemetry"
 )
 
 // Schema names the version of the document; a change of meaning changes it.
@@ -46,6 +47,8 @@ type Document struct {
 	// its SLOs.
 	Points []Point  `json:"points,omitempty"`
 	Best   *float64 `json:"highest_load_meeting_slos,omitempty"`
+	// GPUs are what the GPUs did while the load ran.
+	GPUs []telemetry.GPU `json:"telemetry_data,omitempty"`
 	// Submission says whether the run counts as one of a locked scenario.
 	Submission *Submission `json:"metadata,omitempty"`
 	// Shares tell how the workers went that put the load on together.
@@ -103,7 +106,7 @@ func New(id string, config any, res *load.Result) *Document {
 	d := &Document{
 		Schema: Schema, ID: id, Start: res.Start.UTC(), End: res.End.UTC(), Cancelled: res.Cancelled, Config: config,
 		Metrics: table(res.Summary.Metrics), Errors: res.Summary.Errors, Load: res.Drive, Branches: res.Branches,
-		Series: res.Summary.Series, TokensBy: res.Tokens, Shares: res.Shares,
+		Series: res.Summary.Series, TokensBy: res.Tokens, Shares: res.Shares, GPUs: res.GPUs,
 	}
 	if d.Errors == nil {
 		d.Errors = []metrics.ErrorCount{}
@@ -137,6 +140,9 @@ func notes(res *load.Result) []string {
 		out = append(out, fmt.Sprintf("%d of %d requests overflowed the model's context: more than 1 %%, so the run does not count", b.Overflows, b.RequestsIssued))
 	}
 	out = append(out, together(res.Shares)...)
+	if res.GPUNote != "" {
+		out = append(out, res.GPUNote)
+	}
 	if res.Cancelled {
 		out = append(out, "the run was stopped early; the figures are of what had ended by then")
 	}

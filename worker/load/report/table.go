@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/telemetry"
 )
 
 // rows of the final table, in the order people look for them.
@@ -20,6 +21,7 @@ var totals = []string{
 	metrics.TagRequestCount, metrics.TagErrorCount, metrics.TagErrorRate, "unfinished_request_count", metrics.TagDuration,
 	metrics.TagRequestThroughput, metrics.TagOutputThroughput, metrics.TagTotalThroughput,
 	metrics.TagGoodCount, metrics.TagGoodput, "overall_usage_prompt_cache_read_pct", "theoretical_prefix_cache_hit",
+	telemetry.TagUtilization, telemetry.TagPower, telemetry.TagMemory + "_max", telemetry.TagEnergy, "energy_per_output_token",
 }
 
 // WriteTable writes the figures for people.
