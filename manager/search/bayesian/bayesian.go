@@ -11,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/manager/search/gp"
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/tpe"
+	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/space"
 )
 
@@ -20,13 +21,16 @@ type Options struct {
 	Startup int `json:"startup"`
 }
 
-// Sampler implements sampler.Sampler. Two models with different weaknesses
-// take turns, two to one: the Gaussian process interpolates from few points, the Parzen
-// estimator finds what good points have in common where the landscape is too
-// rugged to interpolate.
+// Sampler implements sampler.Sampler. Two models with different weaknesses take
+// turns, two to one: the Gaussian process interpolates from few points, the
+// Parzen estimator finds what good points have in common where the landscape is
+// too rugged to interpolate. Once the process has learned the landscape, it
+// chooses among what the estimator likes: near the good points, but not where the
+// process knows better.
 type Sampler struct {
 	process *gp.Sampler
-	parzen  sampler.Sampler
+	parzen  *tpe.Sampler
+	set     *valid.Set
 	reason  string
 }
 
@@ -53,7 +57,7 @@ func New(p sampler.Problem) (*Sampler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sampler{process: process, parzen: parzen}
+	s := &Sampler{process: process, parzen: parzen, set: set}
 	s.reason = fmt.Sprintf("after %d even draws a Gaussian process takes two turns of three and a Parzen estimator the third, ", options.Startup)
 	if process.Enumerates() {
 		s.reason += fmt.Sprintf("the process looking at all %d valid points", set.Len())
@@ -61,7 +65,14 @@ func New(p sampler.Problem) (*Sampler, error) {
 		s.reason += "the process looking at a sample of the valid points and at the neighbours of the best"
 	}
 	if len(p.Objectives) > 1 {
-		s.reason += fmt.Sprintf("; the %d objectives are weighed anew for each point", len(p.Objectives))
+		how := "are weighed anew for each point"
+		if process.Volume() {
+			how = "have a process each, and a point counts by the hypervolume it adds to the front"
+		}
+		s.reason += fmt.Sprintf("; the %d objectives %s", len(p.Objectives), how)
+	}
+	if n := len(p.Constraints); n > 0 {
+		s.reason += fmt.Sprintf("; the process also learns where bounded metrics (%d) keep within their bounds", n)
 	}
 	return s, nil
 }
@@ -70,7 +81,7 @@ func New(p sampler.Problem) (*Sampler, error) {
 func (s *Sampler) Reason() string { return s.reason }
 
 // Propose implements sampler.Sampler. The two models share a batch: the
-// process chooses its part first, the other model reckons with it.
+// estimator's part comes first, the process reckons with it.
 func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
 	flight := append([]space.Point(nil), pending...)
 	count, share := len(history)+len(flight), 0
@@ -79,7 +90,8 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 			share++
 		}
 	}
-	var out []space.Point
+	out := s.agree(ctx, history, flight, min(n-share, modelled/2))
+	flight = append(flight, out...)
 	for _, turn := range []struct {
 		model sampler.Sampler
 		n     int
@@ -103,6 +115,36 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	return out, nil
 }
 
+// agree chooses up to n points that both models like; fewer, or none, while
+// either knows too little.
+func (s *Sampler) agree(ctx context.Context, history []sampler.Observation, flight []space.Point, n int) []space.Point {
+	if len(history) < learned {
+		return nil
+	}
+	flight = append([]space.Point(nil), flight...)
+	var out []space.Point
+	for len(out) < n && ctx.Err() == nil {
+		v, ok := s.process.Pick(ctx, history, flight, s.parzen.Candidates(history, flight, liked))
+		if !ok {
+			break
+		}
+		point := s.set.Point(v)
+		out, flight = append(out, point), append(flight, point)
+	}
+	return out
+}
+
+const (
+	// learned is the number of results from which on the process has a say in the
+	// estimator's turns. Before, its say would only narrow what is looked at.
+	learned = 30
+	// liked is the number of points that the estimator offers.
+	liked = 16
+	// modelled is the number of points of one batch that the process chooses at
+	// most; the Parzen estimator is quicker for larger ones.
+	modelled = 32
+)
+
 // ExpectedImprovement implements sampler.Expecter by what the process expects.
 func (s *Sampler) ExpectedImprovement(ctx context.Context, history []sampler.Observation, pending []space.Point) (part float64, known bool, err error) {
 	part, known, err = s.process.ExpectedImprovement(ctx, history, pending)
@@ -111,7 +153,3 @@ func (s *Sampler) ExpectedImprovement(ctx context.Context, history []sampler.Obs
 	}
 	return part, known, nil
 }
-
-// modelled is the number of points of one batch that the process chooses at
-// most; the Parzen estimator is quicker for larger ones.
-const modelled = 32

@@ -128,6 +128,9 @@ func (r *round) candidates(n int) (g *ground, all bool) {
 		clear(r.all.works)
 		return r.all, true
 	}
+	if r.among != nil {
+		return r.newGround(r.among), false
+	}
 	return r.newGround(r.pool()), false
 }
 

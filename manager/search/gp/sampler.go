@@ -87,6 +87,9 @@ func (s *Sampler) models(n, most int) []model {
 // Enumerates says whether every valid point is a candidate.
 func (s *Sampler) Enumerates() bool { return s.set.Exact() && s.set.Len() <= enumerate }
 
+// Volume says whether points are chosen by the hypervolume of several objectives.
+func (s *Sampler) Volume() bool { return len(s.values) > 1 }
+
 // Propose implements sampler.Sampler.
 func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
 	s.mu.Lock()
@@ -94,6 +97,27 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	s.past.Read(history)
 	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), Picker: sampler.NewPicker(s.set, s.past, pending)}
 	return r.choose(n)
+}
+
+// Pick returns the one of some free points with the largest acquisition; false
+// while too little is known to tell. It is as pure as Propose.
+func (s *Sampler) Pick(ctx context.Context, history []sampler.Observation, pending []space.Point, among []valid.Vec) (valid.Vec, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past.Read(history)
+	r := round{Sampler: s, ctx: ctx, trials: s.past.Trials(), Picker: sampler.NewPicker(s.set, s.past, pending), among: among}
+	if len(among) == 0 || !r.prepare() {
+		return nil, false
+	}
+	offered := make(map[valid.Key]struct{}, len(among))
+	for _, v := range among {
+		offered[s.set.Key(v)] = struct{}{}
+	}
+	order := r.ground.top(1, r.goals, r.gain, func(k valid.Key) bool { _, ok := offered[k]; return ok && r.Free(k) })
+	if len(order) == 0 {
+		return nil, false
+	}
+	return r.ground.points[order[0]], true
 }
 
 // round is one proposal in the making.
@@ -104,6 +128,7 @@ type round struct {
 	trials []sampler.Trial
 	ready  bool
 	usable bool
+	among  []valid.Vec // what may be chosen; nil means any point
 	flight []sampler.Trial
 	rows   [][]float64 // features of flight
 	ground *ground
@@ -183,7 +208,7 @@ func (r *round) prepare() bool {
 	}
 	g, all := r.candidates((learned + len(r.flight)) * max(len(goals)+len(limits), 1))
 	r.look(g, l)
-	for climb := 0; climb < climbs && !all; climb++ {
+	for climb := 0; climb < climbs && !all && r.among == nil; climb++ {
 		if g = r.higher(); g == nil {
 			break
 		}

@@ -108,8 +108,9 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	return out, nil
 }
 
-// Candidates returns up to n free points that the densities like best, the best
-// first; none while too little is known. It is as pure as Propose.
+// Candidates returns up to n free points that the densities like best of those
+// they drew, the best first; none while too little is known. It is as pure as
+// Propose.
 func (s *Sampler) Candidates(history []sampler.Observation, pending []space.Point, n int) []valid.Vec {
 	s.mu.Lock()
 	defer s.mu.Unlock()
