@@ -50,6 +50,9 @@ type modelConfig struct {
 	FirstDense         count   `json:"first_k_dense_replace"`
 	SparseStep         count   `json:"decoder_sparse_step"`
 	MLPOnly            []count `json:"mlp_only_layers"`
+	InterleaveStep     count   `json:"interleave_moe_layer_step"`
+	DenseIntermediate  count   `json:"intermediate_size_mlp"`
+	MoEFrequency       every   `json:"moe_layer_freq"`
 
 	KVLoraRank count `json:"kv_lora_rank"`
 	QLoraRank  count `json:"q_lora_rank"`
@@ -57,9 +60,37 @@ type modelConfig struct {
 	RopeDim    count `json:"qk_rope_head_dim"`
 	VHeadDim   count `json:"v_head_dim"`
 
-	SlidingWindow    count  `json:"sliding_window"`
-	UseSlidingWindow *bool  `json:"use_sliding_window"`
-	Quantization     *quant `json:"quantization_config"`
+	// LayerTypes tells full from sliding and other kinds of attention.
+	LayerTypes       []string `json:"layer_types"`
+	AttentionChunk   count    `json:"attention_chunk_size"`
+	SlidingWindow    count    `json:"sliding_window"`
+	UseSlidingWindow *bool    `json:"use_sliding_window"`
+	Quantization     *quant   `json:"quantization_config"`
+}
+
+// every says which layers are mixtures of experts: one in so many, or a list
+// with a 1 for each that is.
+type every struct {
+	step  int
+	dense int
+}
+
+func (e *every) UnmarshalJSON(data []byte) error {
+	var list []count
+	if json.Unmarshal(data, &list) == nil {
+		for _, is := range list {
+			if is == 0 {
+				e.dense++
+			}
+		}
+		return nil
+	}
+	var step count
+	if err := step.UnmarshalJSON(data); err != nil {
+		return err
+	}
+	e.step = int(step)
+	return nil
 }
 
 type quant struct {
@@ -114,6 +145,11 @@ func ParseConfig(config []byte) (task.Architecture, error) {
 			c.Quantization = quantization
 		}
 	}
+	for _, part := range [][]byte{config, c.TextConfig, c.LLMConfig} {
+		if err := c.uniform(part); err != nil {
+			return task.Architecture{}, err
+		}
+	}
 	a := c.architecture()
 	for _, need := range []struct {
 		name  string
@@ -124,6 +160,29 @@ func ParseConfig(config []byte) (task.Architecture, error) {
 		}
 	}
 	return a, nil
+}
+
+// uniform refuses models whose layers differ in kind: their weights and caches
+// are not what the shape says, and an estimate must not be too high.
+func (c *modelConfig) uniform(config []byte) error {
+	for _, kind := range c.LayerTypes {
+		if kind != "full_attention" && kind != "sliding_attention" && kind != "chunked_attention" {
+			return fmt.Errorf("%w: it has layers of the kind %q", ErrConfig, kind)
+		}
+	}
+	if len(config) == 0 {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(config, &members); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	for _, key := range []string{"block_configs", "hybrid_override_pattern", "attn_layer_period", "full_attention_interval", "mamba_d_state", "state_size", "ssm_cfg", "linear_attn_config"} {
+		if value, ok := members[key]; ok && string(value) != "null" {
+			return fmt.Errorf("%w: %s says that its layers are of several kinds", ErrConfig, key)
+		}
+	}
+	return nil
 }
 
 func (c *modelConfig) layers() int { return int(max(c.Layers, c.LayersGPT)) }
@@ -159,6 +218,12 @@ func (c *modelConfig) architecture() task.Architecture {
 	if c.UseSlidingWindow == nil || *c.UseSlidingWindow {
 		a.SlidingWindow = int(c.SlidingWindow)
 	}
+	if slices.Contains(c.LayerTypes, "sliding_attention") {
+		a.SlidingWindow = max(int(c.SlidingWindow), 1)
+	}
+	if c.AttentionChunk > 0 {
+		a.SlidingWindow = int(c.AttentionChunk)
+	}
 	c.experts(&a)
 	c.quantization(&a)
 	return a
@@ -186,8 +251,14 @@ func (c *modelConfig) experts(a *task.Architecture) {
 		a.SharedExperts = int(c.SharedIntermediate) / a.MoEIntermediate
 	}
 	a.DenseLayers = int(c.FirstDense) + len(c.MLPOnly)
-	if c.SparseStep > 1 {
-		a.DenseLayers = max(a.DenseLayers, a.Layers-a.Layers/int(c.SparseStep))
+	a.DenseLayers = max(a.DenseLayers, c.MoEFrequency.dense)
+	for _, step := range []int{int(c.SparseStep), int(c.InterleaveStep), c.MoEFrequency.step} {
+		if step > 1 {
+			a.DenseLayers = max(a.DenseLayers, a.Layers-a.Layers/step)
+		}
+	}
+	if c.DenseIntermediate > 0 {
+		a.Intermediate = int(c.DenseIntermediate)
 	}
 	a.DenseLayers = min(a.DenseLayers, a.Layers)
 }

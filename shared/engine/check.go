@@ -77,7 +77,10 @@ func (e *Engine) unknown(at, name string) Finding {
 	f := Finding{Path: at, Warning: true, Message: fmt.Sprintf("is no argument of %s %s", e.Name(), e.Version()), Nearest: space.Nearest(spelling(name), e.flags.names())}
 	for _, version := range tables(e.Name()) {
 		if version.has(name) {
-			f.Expected = fmt.Sprintf("it is one of %s", version.Version)
+			f.Expected = fmt.Sprintf("an argument of %s; this one is of %s", e.Version(), version.Version)
+			if now := renamed()[spelling(name)]; e.flags.has(now) {
+				f.Nearest = now
+			}
 			return f
 		}
 	}

@@ -39,7 +39,8 @@ func TestCheck(t *testing.T) {
 		{SGLang, "", choice("mem_fraction_static", 0.7, 0.8), nil},
 		{SGLang, "", choice("max-num-seqs", int64(64)), []string{"warning: parameters.max-num-seqs: is no argument of sglang 0.5.23; expected an argument of sglang; this one is vllm's; did you mean max-running-requests"}},
 		{SGLang, "", choice("mem-fraction-statc", 0.8), []string{"warning: parameters.mem-fraction-statc: is no argument of sglang 0.5.23; did you mean mem-fraction-static"}},
-		{SGLang, "0.5.2", choice("attn-dp-size", int64(2)), []string{"warning: parameters.attn-dp-size: is no argument of sglang 0.5.2; expected it is one of 0.5.23"}},
+		{SGLang, "0.5.2", choice("attn-dp-size", int64(2)), []string{"warning: parameters.attn-dp-size: is no argument of sglang 0.5.2; expected an argument of 0.5.2; this one is of 0.5.23"}},
+		{SGLang, "", choice("cuda-graph-max-bs", int64(128)), []string{"warning: parameters.cuda-graph-max-bs: is no argument of sglang 0.5.23; expected an argument of 0.5.23; this one is of 0.5.2; did you mean cuda-graph-max-bs-decode"}},
 		{SGLang, "", choice("enable-dp-attention", true), []string{"warning: parameters.enable-dp-attention: is deprecated in sglang 0.5.23; expected use --attn-dp-size <dp-size>"}},
 		{SGLang, "", choice("enable-chunked-prefill", true), []string{"warning: parameters.enable-chunked-prefill: is no argument of sglang 0.5.23; expected an argument of sglang; this one is vllm's; did you mean chunked-prefill-size"}},
 		{VLLM, "", choice("quantization", task.Omitted, "fp8"), nil},
@@ -94,6 +95,11 @@ func TestTables(t *testing.T) {
 			}
 		}
 		require.GreaterOrEqual(t, tuned, 10, "%s %s", e.Name(), e.Version())
+	}
+	for old, now := range renamed() {
+		_, sglang := lookup(t, SGLang, "").Flag(now)
+		_, vllm := lookup(t, VLLM, "").Flag(now)
+		require.True(t, sglang || vllm, "%s became %s", old, now)
 	}
 	order, rows := counterparts()
 	for i, name := range order {

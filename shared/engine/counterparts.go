@@ -44,3 +44,14 @@ func (e *Engine) counterpart(other, name string) string {
 	}
 	return ""
 }
+
+// renamed lists arguments that go by another name in later versions.
+func renamed() map[string]string {
+	return map[string]string{
+		// SGLang
+		"cuda-graph-max-bs": "cuda-graph-max-bs-decode", "cuda-graph-bs": "cuda-graph-bs-decode", "enable-ep-moe": "ep-size",
+		"enable-deepep-moe": "moe-a2a-backend", "enable-flashinfer-cutlass-moe": "moe-runner-backend", "max-micro-batch-size": "pp-max-micro-batch-size",
+		// vLLM
+		"cuda-graph-sizes": "cudagraph-capture-sizes", "max-seq-len-to-capture": "max-cudagraph-capture-size", "task": "runner", "disable-log-requests": "enable-log-requests",
+	}
+}

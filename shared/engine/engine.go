@@ -67,7 +67,9 @@ func Lookup(runtime string) (*Engine, error) {
 	return nil, fmt.Errorf("%w %q: there are %s", ErrUnknown, runtime, strings.Join(Names(), ", "))
 }
 
-// Of returns the engine of a serving task, with the flags of its version.
+// Of returns the engine of a serving task, with the flags of its version: the
+// one that the task names, else the one that the tag of its image names, else
+// the newest.
 func Of(s *task.Serving) (*Engine, error) {
 	name := s.Engine
 	if name == "" {
@@ -76,6 +78,15 @@ func Of(s *task.Serving) (*Engine, error) {
 	e, err := Lookup(name)
 	if err != nil {
 		return nil, err
+	}
+	if s.Version == "" {
+		tag := s.ImageTag
+		if at := strings.LastIndexByte(s.Image, ':'); tag == "" && at > strings.LastIndexByte(s.Image, '/') {
+			tag = s.Image[at+1:]
+		}
+		if tagged, err := e.At(tag); err == nil {
+			return tagged, nil
+		}
 	}
 	return e.At(s.Version)
 }

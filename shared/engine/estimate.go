@@ -115,9 +115,9 @@ func (b *budgeting) weights() float64 {
 	bytes := (s.denseLayers+s.moeLayers)*layer + dense + moe
 	embeddings := s.embeddings / tp * plain
 	if total := float64(b.a.WeightBytes); total > 0 && !b.converts() {
-		// The files say how large the whole is; the shape says how it is cut.
-		whole := b.whole()
-		if whole > 0 {
+		// The files say how large the whole is, and the shape how it is cut. A
+		// folder may hold the same weights twice, so more does not count.
+		if whole := b.whole(); whole > total {
 			bytes, embeddings = bytes*total/whole, embeddings*total/whole
 		}
 	} else if b.a.ParameterCount > 0 {

@@ -53,7 +53,24 @@ func TestParseConfig(t *testing.T) {
 	require.NoError(t, err)
 	require.InEpsilon(t, 124e6, float64(Parameters(&a)), 0.02, "GPT-2 has 124 million")
 
+	const small = `"num_hidden_layers": 4, "hidden_size": 8, "num_attention_heads": 1, "vocab_size": 9, "intermediate_size": 32`
+	for text, dense := range map[string]int{
+		`"num_experts": 4, "interleave_moe_layer_step": 2, "intermediate_size_mlp": 64`: 2, `"num_experts": 4, "moe_layer_freq": 4`: 3,
+		`"num_experts": 4, "moe_layer_freq": [0, 1, 1, 1]`: 1, `"num_experts": 4, "mlp_only_layers": [0, 1]`: 2, `"num_experts": 4`: 0,
+	} {
+		a, err := ParseConfig([]byte(`{` + small + `, ` + text + `}`))
+		require.NoError(t, err)
+		require.Equal(t, dense, a.DenseLayers, text)
+		require.Equal(t, 32, a.MoEIntermediate)
+	}
+	a, err = ParseConfig([]byte(`{` + small + `, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 512, "use_sliding_window": false}`))
+	require.NoError(t, err)
+	require.Equal(t, 512, a.SlidingWindow)
+
 	for text, refused := range map[string]string{
+		`{` + small + `, "layer_types": ["linear_attention", "full_attention"]}`: `no usable config.json: it has layers of the kind "linear_attention"`,
+		`{` + small + `, "attn_layer_period": 8}`:                                "no usable config.json: attn_layer_period says that its layers are of several kinds",
+		`{"text_config": {` + small + `, "full_attention_interval": 4}}`:         "no usable config.json: full_attention_interval says that its layers are of several kinds",
 		`{"hidden_size": 8}`: "no usable config.json: it has no num_hidden_layers",
 		`{"num_hidden_layers": 1e300, "hidden_size": 8, "num_attention_heads": 1, "vocab_size": 1}`: "no usable config.json: it has no num_hidden_layers",
 		`{"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 1, "vocab_size": 1e300}`: "no usable config.json: it has no vocab_size",
@@ -118,6 +135,21 @@ func TestEstimates(t *testing.T) {
 			require.Equal(t, row.why, got.Why)
 		}
 	}
+}
+
+// A folder that holds its weights twice does not make the model larger; one
+// that holds fewer bytes than the shape says counts.
+func TestSizeOfTheFiles(t *testing.T) {
+	e, a := lookup(t, VLLM, ""), config(t, "llama-3.1-8b")
+	p := plan(t, e, space.Point{})
+	weights := func(files int64) int64 {
+		a.WeightBytes = files
+		return e.Estimate(a, p, 0).Parts[0].Bytes
+	}
+	whole := weights(0)
+	require.InEpsilon(t, 2*8_030_261_248, whole, 0.01)
+	require.Equal(t, whole, weights(2*whole))
+	require.InEpsilon(t, whole/4, weights(whole/4), 0.001)
 }
 
 // The cache of one token, in bytes: 2 vectors × layers × heads × width × 2.

@@ -56,8 +56,17 @@ func TestVersions(t *testing.T) {
 	require.Equal(t, "0.5.2", lookup(t, SGLang, "v0.5.2-cu126").Version())
 	require.Equal(t, "0.5.23", lookup(t, SGLang, "0.5.23").Version())
 	require.NotEmpty(t, lookup(t, LlamaCpp, "b6500").Version())
-	e, err := Lookup(VLLM)
+	for want, s := range map[string]*task.Serving{
+		"0.5.2": {Runtime: "sglang", ImageTag: "v0.5.2-cu126"}, "0.5.23": {Engine: SGLang, ImageTag: "latest"},
+		"0.10.0": {Engine: VLLM, Image: "registry:5000/vllm/vllm-openai:v0.10.1"}, "0.33.0": {Engine: VLLM, Image: "registry:5000/vllm"},
+	} {
+		e, err := Of(s)
+		require.NoError(t, err)
+		require.Equal(t, want, e.Version())
+	}
+	e, err := Of(&task.Serving{Engine: VLLM, Version: "0.10.0", ImageTag: "v0.33.0"})
 	require.NoError(t, err)
+	require.Equal(t, "0.10.0", e.Version(), "what the task says comes first")
 	_, err = e.At("latest")
 	require.EqualError(t, err, `"latest" is no version of an engine, as in 0.10.0`)
 }
