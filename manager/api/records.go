@@ -297,12 +297,12 @@ func recordDocument(r store.StoredRecord) v1.Record {
 	}
 	o := r.Key.Operation
 	return v1.Record{Number: r.Number, ID: r.ID, Key: r.Key.Digest(), Operation: o.Name, Version: o.Version, Runner: o.Runner,
-		Extras: orNone(o.Extras), Workload: orNone(r.Key.Workload), Environment: orNone(r.Key.Environment), Measurement: orNone(r.Key.Measurement),
+		Extras: known(o.Extras), Workload: known(r.Key.Workload), Environment: known(r.Key.Environment), Measurement: known(r.Key.Measurement),
 		Parameters: r.Point, Outcome: string(r.Outcome), Score: firstScore(r.Scores), Metrics: metrics,
 		Confirmed: r.Confirmed, Pinned: r.Pinned, Imported: r.Imported, Task: r.Task, MeasuredAt: r.MeasuredAt.UTC()}
 }
 
-func orNone(f records.Facts) records.Facts {
+func known(f records.Facts) records.Facts {
 	if f == nil {
 		return records.Facts{}
 	}

@@ -44,12 +44,14 @@ environment that is left out is not known: then the winner is marked soft.`,
 		Args: one("the name of an operation"),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			q.Operation = args[0]
+			typed := func(_, text string) any { return records.ParseFact(text) }
 			for _, part := range []struct {
 				given []string
 				into  *records.Facts
-			}{{workload, &q.Workload}, {extras, &q.Extras}, {environment, &q.Environment}} {
+				parse func(name, text string) any
+			}{{workload, &q.Workload, typed}, {extras, &q.Extras, typed}, {environment, &q.Environment, records.ParsePlace}} {
 				var err error
-				if *part.into, err = facts(part.given); err != nil {
+				if *part.into, err = facts(part.given, part.parse); err != nil {
 					return usage(err)
 				}
 			}
@@ -76,7 +78,7 @@ environment that is left out is not known: then the winner is marked soft.`,
 
 // facts reads NAME=VALUE. A comma separates facts where a name and = follow it,
 // so that lists and texts keep theirs.
-func facts(given []string) (records.Facts, error) {
+func facts(given []string, parse func(name, text string) any) (records.Facts, error) {
 	f := records.Facts{}
 	for _, text := range given {
 		name, value := "", ""
@@ -85,7 +87,7 @@ func facts(given []string) (records.Facts, error) {
 			switch {
 			case ok && key != "" && !strings.ContainsAny(key, `["{ `):
 				if name != "" {
-					f[name] = records.ParseFact(value)
+					f[name] = parse(name, value)
 				}
 				name, value = key, v
 			case i == 0:
@@ -94,7 +96,7 @@ func facts(given []string) (records.Facts, error) {
 				value += "," + part
 			}
 		}
-		f[name] = records.ParseFact(value)
+		f[name] = parse(name, value)
 	}
 	return f, nil
 }

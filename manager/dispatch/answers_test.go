@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 )
@@ -134,4 +136,59 @@ func TestSimilarTasksStartTheSearch(t *testing.T) {
 	}
 	require.Subset(t, frozen.Starts, measured)
 	s.requireOnce(row)
+}
+
+// A manager that is killed and started again answers the same experiments from
+// the same records and chooses the same points, though other records came in
+// meanwhile.
+func TestRecordsThatServeATaskAreFrozen(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1)
+	hill := func(name, strategy string, n int) *task.Task {
+		spec := s.script(name, 200, `set -- $(( ($1 - 117) * ($1 - 117) + 5 ))`)
+		spec.Optimization.Strategy, spec.Optimization.MaxIterations, spec.Optimization.MaxParallel = strategy, n, 1
+		return spec
+	}
+	source := hill("source", "quasi_random", 30)
+	source.Records = &task.Records{Operation: "op"}
+	s.submit(source)
+	s.complete("source")
+	s.until("the worker is known", func() bool { return s.isOnline("w1") })
+	s.record()
+
+	asked := task.Records{Operation: "op", Reuse: task.ReuseExact, Transfer: task.TransferRelated}
+	choices := func(row store.Task) (list []string) {
+		for _, e := range s.experiments(row) {
+			record := int64(0)
+			if e.Record != nil {
+				record = *e.Record
+			}
+			list = append(list, fmt.Sprintf("%d %v record %d", e.Number, e.Parameters["i"], record))
+		}
+		return list
+	}
+	undisturbed := s.ask(hill("undisturbed", "bayesian", 24), asked)
+	require.Equal(t, 3, undisturbed.Records.Starts)
+	s.complete("undisturbed")
+	row := s.ask(hill("killed", "bayesian", 24), asked) // before the other's measurements are records
+	s.record()
+	for n := 6; n < 24; n += 6 {
+		s.until("experiments end", func() bool {
+			counts, err := s.store.Counts(t.Context(), []uuid.UUID{row.ID})
+			require.NoError(t, err)
+			return counts[row.ID].Success >= n
+		})
+		s.stop()
+		s.dispatch()
+	}
+	s.complete("killed")
+	require.Equal(t, choices(undisturbed), choices(row))
+	answered := 0
+	for _, e := range s.experiments(row)[1:] {
+		if e.Record != nil {
+			answered++
+		}
+	}
+	require.GreaterOrEqual(t, answered, 3, "the starts were measured before")
 }

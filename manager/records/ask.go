@@ -204,7 +204,7 @@ func apart(q Question, a, b Facts) (string, bool) {
 	for _, d := range matchFacts(groupEnvironment, a, b).Hard {
 		name := strings.TrimPrefix(d.Fact, groupEnvironment+".")
 		if q.Environment[name] == nil {
-			return fmt.Sprintf("%s, which is %s for one and %s for another", d.Fact, orUnknown(d.Asked), orUnknown(d.Recorded)), true
+			return fmt.Sprintf("%s, which is %s for one and %s for another", d.Fact, text(d.Asked), text(d.Recorded)), true
 		}
 	}
 	return "", false

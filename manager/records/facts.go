@@ -75,6 +75,16 @@ func ParseFact(text string) any {
 	return text
 }
 
+// ParsePlace reads a value of the environment as a person types it: a text,
+// since versions are none to calculate with, save for the few that count.
+func ParsePlace(name, text string) any {
+	switch name {
+	case FactDevices, FactMemory, FactCores:
+		return ParseFact(text)
+	}
+	return text
+}
+
 func normal(v any, lists bool) (any, error) {
 	switch v := v.(type) {
 	case nil, bool, string:

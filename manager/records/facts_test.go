@@ -125,4 +125,6 @@ func TestFactsAsTyped(t *testing.T) {
 		"": "", "8x4": "8x4", "null": "null", "{}": "{}", "1 2": "1 2", "NVIDIA H100": "NVIDIA H100", "*": "*"} {
 		require.Equal(t, want, records.ParseFact(text), text)
 	}
+	require.Equal(t, "550.10", records.ParsePlace(records.FactDriver, "550.10"), "a version is no number")
+	require.Equal(t, int64(2), records.ParsePlace(records.FactDevices, "2"))
 }

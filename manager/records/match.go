@@ -19,12 +19,16 @@ type Difference struct {
 }
 
 func (d Difference) String() string {
-	return fmt.Sprintf("%s: asked %s, recorded %s", d.Fact, orUnknown(d.Asked), orUnknown(d.Recorded))
+	silence := "none" // extras and workload that are not said are absent
+	if strings.HasPrefix(d.Fact, groupEnvironment+".") {
+		silence = "unknown"
+	}
+	return fmt.Sprintf("%s: asked %s, recorded %s", d.Fact, or(silence, d.Asked), or(silence, d.Recorded))
 }
 
-func orUnknown(v any) string {
+func or(silence string, v any) string {
 	if v == nil {
-		return "unknown"
+		return silence
 	}
 	return text(v)
 }
