@@ -10,7 +10,7 @@ import (
 // every constraint first, by objectives (fronts, then crowding), then the others
 // by how much they miss them, ties by objectives (constraint domination, Deb
 // et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", 2002).
-// Trials without losses must meet no constraint; they come after those with.
+// Among trials that miss them by as much, those without losses come last.
 func Order(trials []Trial) []int {
 	var good, bad []int
 	var losses [][]float64

@@ -341,3 +341,21 @@ func TestNoPointAndOnePoint(t *testing.T) {
 		t.Errorf("the space without parameters has %d points", set.Len())
 	}
 }
+
+func TestPlaceIsTheInverseOfUnit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		low := float64(rapid.IntRange(1, 50).Draw(t, "low"))
+		p := space.Parameter{Name: "a", Type: rapid.SampledFrom([]space.Type{space.Integer, space.Continuous}).Draw(t, "type"),
+			Low: low, High: low + float64(rapid.IntRange(1, 500).Draw(t, "width"))}
+		p.Log = rapid.Bool().Draw(t, "log")
+		set, err := valid.Of(space.Space{Parameters: []space.Parameter{p}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := set.Draw(0, rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "draw"))))
+		u := set.Unit(0, c)
+		if back := set.Place(0, u); u < 0 || u > 1 || math.Abs(back-c) > 1e-9*p.High {
+			t.Fatalf("%v lies at %v, where %v is", c, u, back)
+		}
+	})
+}
