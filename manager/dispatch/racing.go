@@ -62,11 +62,13 @@ func (r *run) outrun(progress wire.Progress) string {
 }
 
 // rivals are the incumbents of a level: those that no other is better than in
-// every objective, of which there is one unless objectives disagree.
+// every objective, of which there is one unless objectives disagree. One that
+// misses an SLO is no rival, however fast.
 func (r *run) rivals(level float64) []rival {
 	var out []rival
 	for _, o := range r.history {
-		if o.Fidelity != level || o.Outcome != experiment.OutcomeSuccess || len(o.Values) == 0 || r.estimates[o.Number] == nil {
+		if o.Fidelity != level || o.Outcome != experiment.OutcomeSuccess || len(o.Values) == 0 || r.estimates[o.Number] == nil ||
+			slices.ContainsFunc(o.Constraints, func(c float64) bool { return !(c <= 0) }) {
 			continue
 		}
 		next := rival{o, r.estimates[o.Number]}

@@ -112,9 +112,10 @@ func (p *planner) dropQueued(ctx context.Context, r *run) error {
 }
 
 // sinceImprovement counts the experiments that have ended since the last one
-// that improved on all before it, by at least a part of their value. Each level
-// is compared with itself. With several objectives an improvement is a point
-// that none before it comes so close to in all of them.
+// that improved on all improvements before it, by at least a part of their
+// value: many small steps make one in the end. Each level is compared with
+// itself. With several objectives an improvement is a point that none before it
+// comes so close to in all of them.
 func sinceImprovement(history []search.Observation, scores map[int][]float64, objectives []task.Objective, part float64) int {
 	since := 0
 	best := map[float64][][]float64{}
@@ -126,8 +127,8 @@ func sinceImprovement(history []search.Observation, scores map[int][]float64, ob
 		}
 		if improves(losses, best[o.Fidelity], part) {
 			since = 0
+			best[o.Fidelity] = append(best[o.Fidelity], losses)
 		}
-		best[o.Fidelity] = append(best[o.Fidelity], losses)
 	}
 	return since
 }
