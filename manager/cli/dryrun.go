@@ -28,8 +28,11 @@ type rehearsal struct {
 	// Planned is how many experiments the budget and the space allow.
 	Planned int `json:"planned"`
 	// Cells that every experiment of a serving task measures.
-	Cells    []task.Cell `json:"cells,omitempty"`
-	Examples []example   `json:"examples"`
+	Cells []task.Cell `json:"cells,omitempty"`
+	// Image of the engine's container, and the device that is simulated.
+	Image     string    `json:"image,omitempty"`
+	Simulated string    `json:"simulated,omitempty"`
+	Examples  []example `json:"examples"`
 }
 
 // An example is one experiment as a worker would run it.
@@ -88,7 +91,7 @@ func rehearsed(f taskFile) (*rehearsal, []task.Problem) {
 		return nil, found.Problems
 	}
 	r := &rehearsal{File: f.path, Task: f.spec.Name, Warnings: append(append([]task.Problem{}, f.warnings...), found.Problems...),
-		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, Planned: found.Planned, Cells: found.Cells, Examples: []example{}}
+		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, Planned: found.Planned, Cells: found.Cells, Image: found.Image, Simulated: found.Simulated, Examples: []example{}}
 	var order []string
 	for _, parameter := range f.spec.Space.Parameters {
 		order = append(order, parameter.Name)
@@ -118,6 +121,12 @@ func (a *app) printRehearsal(r rehearsal) error {
 			cells[i] = c.String()
 		}
 		f.add("cells", "%s", strings.Join(cells, ", "))
+	}
+	if r.Image != "" {
+		f.add("image", "%s", r.Image)
+	}
+	if r.Simulated != "" {
+		f.add("simulated", "%s: figures will be those of a model, not of a device", r.Simulated)
 	}
 	number := 0
 	for _, e := range r.Examples {

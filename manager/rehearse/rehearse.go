@@ -29,8 +29,11 @@ type Rehearsal struct {
 	Exact bool
 	// Planned is how many experiments the budget and the space allow.
 	Planned int
-	// Cells that every experiment of a serving task measures.
-	Cells    []task.Cell
+	// Cells that every experiment of a serving task measures; the container
+	// image that it starts, where it starts one; the device that is simulated.
+	Cells     []task.Cell
+	Image     string
+	Simulated string
 	Examples []Example
 	// Same is how many points start the engine like one before them, and
 	// Refused how many it would not take, of Looked that were looked at.

@@ -33,6 +33,14 @@ func (r *Rehearsal) serving(t *task.Task, examples int) {
 		r.fail("base_runtime", err.Error(), "")
 		return
 	}
+	if s.Launcher == "docker" || s.Launcher == "kubernetes" {
+		r.Image = e.Image(s)
+	}
+	if s.Simulate != nil {
+		r.Image, r.Simulated = "", s.Simulate.GPU
+	} else if r.Image == "" && s.Launcher != "local" && s.Endpoint == nil {
+		r.fail("image", "is missing: no image of "+e.Name()+" is known", "the name of a container image")
+	}
 	for _, f := range e.Check(s, t.Space) {
 		p := task.Problem{Field: f.Path, Severity: task.Error, Message: f.Message, Expected: f.Expected, Nearest: f.Nearest}
 		if f.Warning {
