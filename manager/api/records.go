@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -240,24 +241,33 @@ func (a *API) winner(ctx context.Context, l Lookup) (v1.Winner, error) {
 			return v1.Winner{}, problem(http.StatusUnprocessableEntity, "give a JSON object of texts, numbers, booleans and lists of those", "%s: %v", part.name, err)
 		}
 	}
-	winners, err := a.store.Winners(ctx, q.Operation)
+	winners, err := a.store.WinnersFor(ctx, q.Operation, q.Extras, q.Workload)
 	if err != nil {
 		return v1.Winner{}, err
 	}
+	d, err := a.choose(ctx, q, winners)
+	if !errors.Is(err, records.ErrNotFound) {
+		return d, a.unanswered(ctx, q, err)
+	}
+	// Another workload may be near, or tell what the question lacks.
+	if winners, err = a.store.Winners(ctx, q.Operation); err != nil {
+		return d, err
+	}
+	d, err = a.choose(ctx, q, winners)
+	return d, a.unanswered(ctx, q, err)
+}
+
+func (a *API) choose(ctx context.Context, q records.Question, winners []store.Winner) (v1.Winner, error) {
 	candidates := make([]records.Candidate, len(winners))
 	for i, w := range winners {
 		candidates[i] = w.Candidate
 	}
 	chosen, err := records.Choose(q, candidates)
 	if err != nil {
-		return v1.Winner{}, a.unanswered(ctx, q, err)
+		return v1.Winner{}, err
 	}
-	for _, w := range winners {
-		if w.Digest == chosen.Digest {
-			return a.winnerDocument(ctx, w, chosen)
-		}
-	}
-	return v1.Winner{}, fmt.Errorf("the winner of key %s is gone", chosen.Digest)
+	at := slices.IndexFunc(winners, func(w store.Winner) bool { return w.Digest == chosen.Digest })
+	return a.winnerDocument(ctx, winners[at], chosen)
 }
 
 // unanswered says why no record serves, and what to ask instead.

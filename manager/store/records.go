@@ -253,11 +253,29 @@ type Winner struct {
 // Winners returns what serves each key of an operation, by digest. A key that
 // does not give its digest any more is passed over.
 func (s *Store) Winners(ctx context.Context, operation string) ([]Winner, error) {
+	return s.winners(ctx, operation, nil, nil)
+}
+
+// WinnersFor is Winners for keys with just these extras and this workload: a
+// look-up that reads few of an operation's keys.
+func (s *Store) WinnersFor(ctx context.Context, operation string, extras, workload records.Facts) ([]Winner, error) {
+	if extras == nil {
+		extras = records.Facts{}
+	}
+	if workload == nil {
+		workload = records.Facts{}
+	}
+	return s.winners(ctx, operation, extras, workload)
+}
+
+// winners narrows where it is given facts. Numbers compare by value.
+func (s *Store) winners(ctx context.Context, operation string, extras, workload records.Facts) ([]Winner, error) {
 	rows, err := s.pool.Query(ctx, `SELECT k.digest, k.key, p.number IS NOT NULL, w.confirmed, w.measured_at,
 			coalesce(p.number, w.number), coalesce(r.score, w.score), w.points
 		FROM record_keys k JOIN record_winners w ON w.key = k.digest
 			LEFT JOIN record_pins p ON p.key = k.digest LEFT JOIN records r ON r.number = p.number
-		WHERE k.operation = $1 ORDER BY k.digest`, operation)
+		WHERE k.operation = $1 AND ($2::jsonb IS NULL OR k.key #> '{operation,extras}' = $2) AND ($3::jsonb IS NULL OR k.key -> 'workload' = $3)
+		ORDER BY k.digest`, operation, extras, workload)
 	if err != nil {
 		return nil, fmt.Errorf("reading winners: %w", err)
 	}
