@@ -96,7 +96,7 @@ func (r *session) cell(ctx context.Context, cell task.Cell, pass int) *command.R
 		s.journal.line("%s: %s: %s", r.side.name, cell, s.masked.Text(res.Failure.Message))
 		return res
 	}
-	r.side.tally.add(cell, result, usage, figures{world: s.world(r.side), cost: s.spec.CostPerDeviceHour, slo: s.spec.SLO != nil})
+	r.side.tally.add(cell, result, usage, figures{world: s.world(r.side), cost: s.spec.CostPerDeviceHour, slo: s.spec.SLO != nil, speed: s.speed()})
 	s.journal.line("%s: %s: %d requests, %.1f tokens/s, TTFT %.0f ms", r.side.name, cell, result.Requests, result.OutputThroughput, result.TTFT.Avg)
 	return nil
 }
@@ -143,7 +143,7 @@ func (r *session) options(pass int) load.CellOptions {
 	b := &s.spec.Benchmark
 	o := s.inputs
 	o.URL, o.Model, o.APIKey, o.Endpoint = r.server.URL(), r.model, trim(s.apiKey), kindOf(b.Task)
-	o.Requests, o.Duration, o.SLOs = b.CellRequests, b.CellTime.D(), bounds(s.spec.SLO)
+	o.Requests, o.Duration, o.SLOs = b.CellRequests, s.byClock(b.CellTime.D()), s.boundsByClock(bounds(s.spec.SLO))
 	o.Seed = int64(conversation.Seed(0, fmt.Sprintf("%s/%d", s.job.Offer.Task, pass))) //nolint:gosec // any number will do
 	if len(b.Extra) > 0 {
 		o.Extra = map[string]any{}

@@ -147,7 +147,7 @@ func (s *Staged) aggregate(side *side, list []experiment.Cell) map[string]experi
 		metrics = map[string]experiment.Metric{}
 	}
 	if len(side.loads) > 0 {
-		metrics["load_time"] = metric("s", side.loads)
+		metrics["load_time"] = metric(seconds, side.loads)
 	}
 	return metrics
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/worker/command"
 	"github.com/fleetune/fleetune/worker/launch"
 	"github.com/fleetune/fleetune/worker/launch/docker"
+	"github.com/fleetune/fleetune/worker/launch/kubernetes"
 	"github.com/fleetune/fleetune/worker/process"
 	"github.com/fleetune/fleetune/worker/simulate"
 )
@@ -69,7 +70,7 @@ func (s *Staged) try(ctx context.Context, side *side) (*session, *command.Result
 		return run, res
 	}
 	took := time.Since(began)
-	side.loads = append(side.loads, took.Seconds())
+	side.loads = append(side.loads, simulated(seconds, took.Seconds(), s.speed()))
 	s.journal.line("%s: serves after %v", side.name, took.Round(time.Millisecond))
 	run.settings(limited)
 	return run, nil
@@ -93,6 +94,9 @@ func (s *Staged) notLaunched(ctx context.Context, err error) *command.Result {
 	case errors.Is(err, docker.ErrImage):
 		res.Outcome, res.Failure.Cause = experiment.OutcomeFailed, "image"
 		res.Failure.Hint = "check the image's name and tag; pull it beforehand where its registry asks who you are"
+	case errors.Is(err, kubernetes.ErrStart):
+		res.Outcome, res.Failure.Cause = experiment.OutcomeFailed, "pod"
+		res.Failure.Hint = "check the image and what else the task asks of the cluster"
 	case errors.Is(err, docker.ErrStart):
 		res.Outcome, res.Failure.Cause = experiment.OutcomeFailed, "image"
 		res.Failure.Hint = "the image has no such program: give the task the right program or image"

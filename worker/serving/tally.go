@@ -72,6 +72,8 @@ type figures struct {
 	world int
 	cost  float64
 	slo   bool
+	// speed of simulated time, by the clock; 0 where nothing is simulated.
+	speed float64
 }
 
 // add keeps the metrics of a cell, a sample each.
@@ -83,6 +85,7 @@ func (t *tally) add(c task.Cell, result *load.CellResult, usage Usage, f figures
 		cell.Metrics = map[string]experiment.Metric{}
 	}
 	keep := func(name, unit string, value float64) {
+		value = simulated(unit, value, f.speed)
 		if !math.IsNaN(value) && !math.IsInf(value, 0) {
 			cell.Metrics[name] = metric(unit, append(cell.Metrics[name].Samples, value))
 		}
@@ -99,42 +102,41 @@ func spans(result *load.CellResult, keep func(name, unit string, value float64))
 		if stats.Count == 0 {
 			continue
 		}
-		keep("mean_"+of, "s", stats.Avg*ms)
-		keep("p50_"+of, "s", stats.P50*ms)
-		keep("p90_"+of, "s", stats.P90*ms)
-		keep("p99_"+of, "s", stats.P99*ms)
+		keep("mean_"+of, seconds, stats.Avg*ms)
+		keep("p50_"+of, seconds, stats.P50*ms)
+		keep("p90_"+of, seconds, stats.P90*ms)
+		keep("p99_"+of, seconds, stats.P99*ms)
 		if of == "e2e_latency" {
-			keep("min_"+of, "s", stats.Min*ms)
-			keep("max_"+of, "s", stats.Max*ms)
+			keep("min_"+of, seconds, stats.Min*ms)
+			keep("max_"+of, seconds, stats.Max*ms)
 		}
 	}
 	if gaps, ok := result.Full.Summary.Get(metrics.TagICL); ok && gaps.Stats.Count > 0 {
-		keep("p50_itl", "s", gaps.Stats.P50*ms)
-		keep("p99_itl", "s", gaps.Stats.P99*ms)
+		keep("p50_itl", seconds, gaps.Stats.P50*ms)
+		keep("p99_itl", seconds, gaps.Stats.P99*ms)
 	}
 }
 
 // rates are what came out per second, per device and per price.
 func rates(result *load.CellResult, f figures, keep func(name, unit string, value float64)) {
-	const tokens = "tokens/s"
 	per := func(name, unit string, value float64) {
 		keep(name, unit, value)
 		keep(name+"_per_gpu", unit, value/float64(f.world))
 	}
 	output, total := result.OutputThroughput, result.TotalThroughput
-	per("mean_output_throughput", tokens, output)
-	per("mean_total_throughput", tokens, total)
-	per("mean_input_throughput", tokens, total-output)
-	per("max_output_throughput", tokens, output)
-	per("max_total_throughput", tokens, total)
-	keep("request_throughput", "requests/s", result.RequestThroughput)
+	per("mean_output_throughput", tokensPerSecond, output)
+	per("mean_total_throughput", tokensPerSecond, total)
+	per("mean_input_throughput", tokensPerSecond, total-output)
+	per("max_output_throughput", tokensPerSecond, output)
+	per("max_total_throughput", tokensPerSecond, total)
+	keep("request_throughput", requestsPerSecond, result.RequestThroughput)
 	if f.slo {
-		per("goodput", "requests/s", result.Goodput)
+		per("goodput", requestsPerSecond, result.Goodput)
 	}
 	keep("error_rate", "", result.ErrorRate)
 	keep("success_rate", "", 1-result.ErrorRate)
 	if f.cost > 0 && total > 0 {
-		keep("cost_per_million_tokens", "per million tokens", f.cost*float64(f.world)/3600/total*1e6)
+		keep("cost_per_million_tokens", perMillion, f.cost*float64(f.world)/3600/total*1e6)
 	}
 }
 

@@ -70,13 +70,13 @@ func isFlag(word string) bool {
 // find looks a flag up as it was typed.
 func (a *arguments) find(word string) (flag engine.Flag, negated, ok bool) {
 	name := strings.TrimLeft(word, "-")
-	if flag, ok = a.engine.Flag(name); ok {
-		return flag, false, true
-	}
 	if positive, cut := strings.CutPrefix(strings.ReplaceAll(name, "_", "-"), "no-"); cut {
 		if flag, ok = a.engine.Flag(positive); ok && flag.Type == engine.Toggle {
 			return flag, true, true
 		}
+	}
+	if flag, ok = a.engine.Flag(name); ok {
+		return flag, false, true
 	}
 	return engine.Flag{}, false, false
 }

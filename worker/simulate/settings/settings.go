@@ -216,6 +216,9 @@ func (d *draft) ignored() {
 // place prepares the costs, and with them the memory that steps of so many
 // tokens and sequences need.
 func (d *draft) place(tokens, sequences int) error {
+	if p := d.Policy; p.Block < 1 || p.MaxTokens < 1 || p.MaxSequences < 0 || d.Ranks < 1 || d.cfg.TP < 1 || d.cfg.PP < 1 {
+		return fmt.Errorf("%w: sizes of blocks, steps and parallelism must be greater than zero", ErrInvalid)
+	}
 	var err error
 	d.cfg.GPU, d.cfg.Model = d.GPU, d.Architecture
 	if d.Costs, err = roofline.New(d.cfg); err != nil {
