@@ -114,3 +114,35 @@ func TestTables(t *testing.T) {
 	_, ok = lookup(t, VLLM, "").Flag("tp-size")
 	require.False(t, ok)
 }
+
+// The presets that tools hand around raise no objection, save where an argument
+// came with a later version.
+func TestUsualPresets(t *testing.T) {
+	omitted := task.Omitted
+	for _, row := range []struct {
+		engine, version string
+		parameters      []space.Parameter
+	}{
+		{VLLM, "0.10.0", []space.Parameter{
+			choice("tensor-parallel-size", int64(1), int64(2), int64(4)), choice("pipeline-parallel-size", int64(1)), choice("data-parallel-size", int64(1)),
+			choice("gpu-memory-utilization", .85, .9, .95), choice("kv-cache-dtype", "auto", "fp8_e5m2"), choice("block-size", int64(16), int64(32)),
+			choice("swap-space", int64(4)), choice("cpu-offload-gb", int64(0)), choice("max-num-batched-tokens", int64(2048), int64(8192)), choice("max-num-seqs", int64(64)),
+			choice("enable-chunked-prefill", true), choice("max-num-partial-prefills", int64(1)), choice("scheduling-policy", "fcfs"),
+			choice("enable-prefix-caching", true, false), choice("enforce-eager", false), choice("disable-sliding-window", false), choice("quantization", omitted), choice("dtype", "auto"),
+		}},
+		{SGLang, "0.5.2", []space.Parameter{
+			choice("tp-size", int64(1), int64(2)), choice("dp-size", int64(1)), choice("ep-size", int64(1)), choice("mem-fraction-static", .85, .92), choice("max-prefill-tokens", int64(8192)),
+			choice("max-running-requests", int64(64)), choice("cuda-graph-max-bs", int64(128)), choice("page-size", int64(1)), choice("schedule-conservativeness", .8, int64(1)),
+			choice("schedule-policy", "fcfs", "lpm"), choice("chunked-prefill-size", int64(2048)), choice("disable-radix-cache", false),
+			choice("attention-backend", "flashinfer", "triton"), choice("sampling-backend", "flashinfer"), choice("disable-cuda-graph", false), choice("enable-torch-compile", false),
+			choice("enable-mixed-chunk", true, false), choice("enable-dp-attention", false), choice("triton-attention-num-kv-splits", int64(8)), choice("moe-runner-backend", "auto"),
+			choice("moe-a2a-backend", "none"), choice("disable-shared-experts-fusion", false), choice("num-continuous-decode-steps", int64(1)), choice("stream-interval", int64(1)),
+			choice("kv-cache-dtype", "auto", "fp8_e5m2"), choice("quantization", omitted),
+		}},
+		{SGLang, "", []space.Parameter{choice("radix-eviction-policy", "lru"), choice("enable-fp32-lm-head", false)}},
+	} {
+		for _, f := range lookup(t, row.engine, row.version).Check(plain(), space.Space{Parameters: row.parameters}) {
+			t.Errorf("%s %s: %s", row.engine, row.version, f.line())
+		}
+	}
+}

@@ -7,12 +7,6 @@ import (
 	"strconv"
 )
 
-func newest(name string) (*Engine, error) {
-	families := map[string]family{VLLM: vllmFamily{}, SGLang: sglangFamily{}, TensorRT: tensorrtFamily{}, LlamaCpp: llamaFamily{}}
-	list := tables(name)
-	return &Engine{family: families[name], flags: list[len(list)-1]}, nil
-}
-
 // degree adds the argument of a degree of parallelism. A 1 that stands for the
 // engine's default is left out, where nothing else gives the argument.
 func (m *mapping) degree(flag string, n int, field string) {

@@ -67,6 +67,13 @@ func Lookup(runtime string) (*Engine, error) {
 	return nil, fmt.Errorf("%w %q: there are %s", ErrUnknown, runtime, strings.Join(Names(), ", "))
 }
 
+// newest is the engine of that name with the newest flags that are known.
+func newest(name string) (*Engine, error) {
+	families := map[string]family{VLLM: vllmFamily{}, SGLang: sglangFamily{}, TensorRT: tensorrtFamily{}, LlamaCpp: llamaFamily{}}
+	list := tables(name)
+	return &Engine{family: families[name], flags: list[len(list)-1]}, nil
+}
+
 // Of returns the engine of a serving task, with the flags of its version: the
 // one that the task names, else the one that the tag of its image names, else
 // the newest.
@@ -81,8 +88,9 @@ func Of(s *task.Serving) (*Engine, error) {
 	}
 	if s.Version == "" {
 		tag := s.ImageTag
-		if at := strings.LastIndexByte(s.Image, ':'); tag == "" && at > strings.LastIndexByte(s.Image, '/') {
-			tag = s.Image[at+1:]
+		image, _, _ := strings.Cut(s.Image, "@")
+		if at := strings.LastIndexByte(image, ':'); tag == "" && at > strings.LastIndexByte(image, '/') {
+			tag = image[at+1:]
 		}
 		if tagged, err := e.At(tag); err == nil {
 			return tagged, nil

@@ -64,7 +64,10 @@ func TestVersions(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, e.Version())
 	}
-	e, err := Of(&task.Serving{Engine: VLLM, Version: "0.10.0", ImageTag: "v0.33.0"})
+	e, err := Of(&task.Serving{Engine: VLLM, Image: "vllm/vllm-openai@sha256:0aa0"})
+	require.NoError(t, err)
+	require.Equal(t, "0.33.0", e.Version(), "a digest is no version")
+	e, err = Of(&task.Serving{Engine: VLLM, Version: "0.10.0", ImageTag: "v0.33.0"})
 	require.NoError(t, err)
 	require.Equal(t, "0.10.0", e.Version(), "what the task says comes first")
 	_, err = e.At("latest")
