@@ -13,6 +13,7 @@ import (
 	"github.com/fleetune/fleetune/worker/launch"
 	"github.com/fleetune/fleetune/worker/launch/docker"
 	"github.com/fleetune/fleetune/worker/launch/endpoint"
+	"github.com/fleetune/fleetune/worker/launch/kubernetes"
 	"github.com/fleetune/fleetune/worker/launch/local"
 	"github.com/fleetune/fleetune/worker/launch/port"
 	"github.com/fleetune/fleetune/worker/process"
@@ -35,6 +36,11 @@ type Engines struct {
 	// DockerGPUs is auto, ids or cdi; DockerUlimits are name=soft:hard.
 	DockerGPUs    string
 	DockerUlimits []string
+	// Kubernetes is a kubeconfig file, auto for the cluster that this worker
+	// runs in, or off; Namespace is where engines run unless a task says it.
+	Kubernetes, Namespace string
+	// Reach is auto, pod or forward.
+	Reach string
 }
 
 // Words for an address.
@@ -54,6 +60,9 @@ func (e *Engines) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&e.Docker, "docker", auto, "address of this node's Docker or Podman service, auto or off")
 	flags.StringVar(&e.DockerGPUs, "docker-gpus", string(docker.Auto), "how containers get NVIDIA devices: auto, ids or cdi")
 	flags.StringSliceVar(&e.DockerUlimits, "docker-ulimit", nil, "limit of engines in containers, as in nofile=20000:20000")
+	flags.StringVar(&e.Kubernetes, "kubernetes", auto, "kubeconfig of a cluster to launch engines in, auto (the cluster this worker runs in) or off")
+	flags.StringVar(&e.Namespace, "kubernetes-namespace", "default", "namespace of engines whose task names none")
+	flags.StringVar(&e.Reach, "kubernetes-reach", string(kubernetes.Auto), "how pods are reached: auto, pod (by address) or forward (through the API)")
 }
 
 // modelCache is the folder that the hub's own library would use.
@@ -102,7 +111,44 @@ func (c Config) openWorkshop(ctx context.Context, runner *process.Runner) (*work
 	if err := w.openDocker(ctx, c, ports, runner); err != nil {
 		return nil, err
 	}
+	if err := w.openKubernetes(ctx, c, ports); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
 	return w, nil
+}
+
+// openKubernetes adds the kubernetes launcher where there is a cluster. One
+// that was asked for has to answer.
+func (w *workshop) openKubernetes(ctx context.Context, c Config, ports *port.Allocator) error {
+	e := c.Engines
+	asked := e.Kubernetes != auto && e.Kubernetes != ""
+	if e.Kubernetes == off || !asked && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
+		return nil
+	}
+	k := kubernetes.Config{Namespace: e.Namespace, Worker: c.Name, Reach: kubernetes.Reach(e.Reach), Ports: ports}
+	if asked {
+		k.Kubeconfig = e.Kubernetes
+	}
+	l, err := kubernetes.New(k)
+	if err != nil {
+		return fmt.Errorf("--kubernetes: %w", err)
+	}
+	check, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	if err := l.Available(check); err != nil {
+		if asked {
+			return errors.Join(fmt.Errorf("--kubernetes: %w", err), l.Close())
+		}
+		c.Log.Info().Err(err).Msg("no engines are launched in this cluster")
+		return l.Close()
+	}
+	if err := l.Sweep(ctx); err != nil {
+		return errors.Join(fmt.Errorf("sweeping the cluster: %w", err), l.Close())
+	}
+	hangUp := w.close
+	w.launchers[kubernetes.Name] = l
+	w.close = func() error { return errors.Join(l.Close(), hangUp()) }
+	return nil
 }
 
 // openDocker adds the docker launcher where a daemon answers. One that was

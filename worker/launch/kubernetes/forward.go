@@ -1,0 +1,47 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/fleetune/fleetune/worker/launch"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+)
+
+// forward opens a port of this node that leads to the pod, through the API. It
+// is for workers outside the cluster; what it costs is in every measurement.
+func (v *server) forward(ctx context.Context) error {
+	transport, upgrader, err := spdy.RoundTripperFor(v.launcher.rest)
+	if err != nil {
+		return fmt.Errorf("%w: setting up the port's forwarding: %w", launch.ErrPlace, err)
+	}
+	target, err := url.Parse(v.launcher.rest.Host)
+	if err != nil || target.Host == "" {
+		return fmt.Errorf("%w: the cluster's address %q is none", launch.ErrPlace, v.launcher.rest.Host)
+	}
+	target.Path = strings.TrimSuffix(target.Path, "/") + fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/portforward", v.namespace, v.pod)
+	if v.held, err = v.launcher.Ports.Take(); err != nil {
+		return fmt.Errorf("%w: %w", launch.ErrPlace, err)
+	}
+	ready := make(chan struct{})
+	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"},
+		[]string{fmt.Sprintf("%d:%d", v.held.Number, enginePort)}, ctx.Done(), ready, io.Discard, io.Discard)
+	if err != nil {
+		return fmt.Errorf("%w: forwarding a port: %w", launch.ErrPlace, err)
+	}
+	failed := make(chan error, 1)
+	v.watching.Go(func() { failed <- forwarder.ForwardPorts() })
+	select {
+	case <-ready:
+	case err := <-failed:
+		return fmt.Errorf("%w: forwarding a port: %w", launch.ErrPlace, err)
+	}
+	v.url = fmt.Sprintf("http://127.0.0.1:%d", v.held.Number)
+	return nil
+}
