@@ -31,6 +31,7 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		}
 		d.Objectives = append(d.Objectives, o.Objectives...)
 		d.DependsOn = append(d.DependsOn, t.Spec.DependsOn...)
+		d.Simulated = simulatedGPU(t.Spec)
 		d.Applicable = t.Spec.Command != nil && t.Spec.Command.Apply != nil
 		if o.Fidelity != nil {
 			d.Fidelity = o.Fidelity.Name
@@ -60,7 +61,8 @@ func bestDocument(t store.Task, l store.Landmarks, direction task.Direction) *v1
 	if score == nil {
 		return nil
 	}
-	best := &v1.Best{Number: l.Best.Number, Parameters: l.Best.Parameters, Metrics: metricsDocument(l.Best.Metrics), Score: *score}
+	best := &v1.Best{Number: l.Best.Number, Parameters: l.Best.Parameters, Metrics: metricsDocument(l.Best.Metrics), Score: *score,
+		Simulated: simulatedGPU(t.Spec)}
 	if len(t.Speedup) > 0 && string(t.Speedup) != "null" {
 		var s v1.Speedup
 		if json.Unmarshal(t.Speedup, &s) == nil {
@@ -106,11 +108,11 @@ func metricsDocument(metrics map[string]store.Summary) map[string]v1.Metric {
 }
 
 // experimentDocument says how an experiment stands.
-func experimentDocument(e store.Experiment) v1.Experiment {
+func experimentDocument(t store.Task, e store.Experiment) v1.Experiment {
 	d := v1.Experiment{
 		ID: e.ID, Number: e.Number, Purpose: e.Purpose, Confirms: e.Confirms, Status: e.State, Parameters: e.Parameters,
 		Metrics: metricsDocument(e.Metrics), Score: firstScore(e.Scores), Fidelity: e.Fidelity, Attempts: e.Attempts, Devices: orEmpty(e.Devices),
-		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Record: e.Record, Error: errorDocument(e.Failure),
+		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Simulated: simulatedGPU(t.Spec), Record: e.Record, Error: errorDocument(e.Failure),
 	}
 	if e.Outcome != nil {
 		d.Outcome = string(*e.Outcome)
@@ -128,14 +130,14 @@ func errorDocument(f *experiment.Failure) *v1.Error {
 	if f == nil {
 		return nil
 	}
-	return &v1.Error{Phase: f.Phase, Message: f.Message, Hint: f.Hint, ExitCode: f.ExitCode, Signal: f.Signal,
+	return &v1.Error{Phase: f.Phase, Cause: f.Cause, Message: f.Message, Hint: f.Hint, ExitCode: f.ExitCode, Signal: f.Signal,
 		Timeout: f.Timeout, LogTail: f.LogTail}
 }
 
-func attemptDocument(a store.Attempt) v1.Attempt {
+func attemptDocument(t store.Task, a store.Attempt) v1.Attempt {
 	d := v1.Attempt{Attempt: a.Attempt, Epoch: a.Epoch, Worker: a.Worker, Devices: orEmpty(a.Devices), StartedAt: utc(a.StartedAt),
 		FinishedAt: a.FinishedAt.UTC(), Outcome: a.Outcome, Accepted: a.Accepted, Metrics: map[string]v1.Sampled{},
-		Checks: []experiment.Check{}, Seconds: map[string]float64{}, Error: errorDocument(a.Failure)}
+		Checks: []experiment.Check{}, Serving: servingDocument(t, a.Measurement), Seconds: map[string]float64{}, Error: errorDocument(a.Failure)}
 	if m := a.Measurement; m != nil {
 		d.Metrics, d.Checks = sampled(m.Metrics), orEmpty(m.Checks)
 		if len(m.Reference) > 0 {

@@ -78,7 +78,7 @@ func (a *API) listExperiments(ctx context.Context, ref string, c Choice, after s
 		page.Next = strconv.Itoa(list[limit-1].Number)
 	}
 	for _, e := range list {
-		page.Items = append(page.Items, experimentDocument(e))
+		page.Items = append(page.Items, experimentDocument(t, e))
 	}
 	return page, nil
 }
@@ -98,7 +98,7 @@ func (a *API) experiment(ctx context.Context, ref string, number int) (store.Tas
 }
 
 func (a *API) showExperiment(ctx context.Context, ref string, number int) (v1.Detailed, error) {
-	_, e, err := a.experiment(ctx, ref, number)
+	t, e, err := a.experiment(ctx, ref, number)
 	if err != nil {
 		return v1.Detailed{}, err
 	}
@@ -106,9 +106,9 @@ func (a *API) showExperiment(ctx context.Context, ref string, number int) (v1.De
 	if err != nil {
 		return v1.Detailed{}, err
 	}
-	d := v1.Detailed{Experiment: experimentDocument(e), History: []v1.Attempt{}}
+	d := v1.Detailed{Experiment: experimentDocument(t, e), History: []v1.Attempt{}}
 	for _, attempt := range attempts {
-		d.History = append(d.History, attemptDocument(attempt))
+		d.History = append(d.History, attemptDocument(t, attempt))
 	}
 	return d, nil
 }

@@ -66,6 +66,7 @@ func TestScripts(t *testing.T) {
 					"started":  func(_ *testscript.TestScript, _ bool, args []string) { await(t, s, args[0]) },
 					"finish":   func(_ *testscript.TestScript, _ bool, args []string) { finish(t, s, args[0]) },
 					"explored": func(*testscript.TestScript, bool, []string) { explored(t, s) },
+					"served":   func(_ *testscript.TestScript, _ bool, args []string) { served(t, s, args) },
 					"hostile":  func(*testscript.TestScript, bool, []string) { hostile(t, s) },
 					"state":    func(ts *testscript.TestScript, _ bool, args []string) { state(t, s, ts.MkAbs(args[0])) },
 				},
@@ -162,6 +163,17 @@ func explored(t *testing.T, s *apitest.Stand) {
 	s.Explored(t, "one", 12)
 	s.Traded(t, "two", 12)
 	s.Explored(t, "few", 2)
+}
+
+// served NAME [LINE…] stores a serving task that has ended; the lines join its
+// task file.
+func served(t *testing.T, s *apitest.Stand, args []string) {
+	t.Helper()
+	extra := ""
+	for _, line := range args[1:] {
+		extra += line + "\n"
+	}
+	s.Served(t, args[0], extra)
 }
 
 // hostile stores a task whose every text tries to steer a terminal.

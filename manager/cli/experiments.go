@@ -51,6 +51,9 @@ func (a *app) listExperiments(ctx context.Context, c *client.Client, ref string,
 	if err != nil {
 		return err
 	}
+	if err := a.printSimulated(d.Simulated); err != nil {
+		return err
+	}
 	return a.printExperiments(d, list)
 }
 
@@ -138,14 +141,27 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 	if e.Fidelity != nil {
 		f.add("fidelity", "%s, less than a full measurement", terminal.Number(*e.Fidelity))
 	}
-	for _, name := range sortedNames(e.Metrics) {
+	f.addStyled(terminal.Yellow, "simulated", "%s", simulatedLine(e.Simulated))
+	serving := servingOf(e)
+	names := sortedNames(e.Metrics)
+	if serving != nil {
+		names = servingMetrics(nil, e.Metrics)
+	}
+	for _, name := range names {
 		m := e.Metrics[name]
+		if serving != nil {
+			f.add("metric", "%s %s (spread %s, %d samples)", name, figure(m.Median, m.Unit), figure(m.Spread, m.Unit), m.Count)
+			continue
+		}
 		f.add("metric", "%s %s %s (spread %s, %d samples)", name, terminal.Number(m.Median), m.Unit, terminal.Number(m.Spread), m.Count)
 	}
 	if e.Record != nil {
 		f.add("measured", "before: the result is that of record %d (fleetune records show %d)", *e.Record, *e.Record)
 	}
 	a.addError(f, e.Error)
+	if serving != nil {
+		a.addEngine(f, serving)
+	}
 	for _, at := range e.History {
 		accepted := ""
 		if at.Accepted {
@@ -161,7 +177,10 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 		}
 		f.add("attempt", "%d on %s%s: %s%s%s", at.Attempt, at.Worker, devices, at.Outcome, took, accepted)
 	}
-	return f.err
+	if serving == nil || f.err != nil {
+		return f.err
+	}
+	return a.printServing(serving)
 }
 
 func (a *app) addError(f *fields, e *v1.Error) {
@@ -169,6 +188,7 @@ func (a *app) addError(f *fields, e *v1.Error) {
 		return
 	}
 	f.addStyled(terminal.Red, "error", "%s: %s", e.Phase, e.Message)
+	f.add("cause", "%s", e.Cause)
 	f.add("hint", "%s", e.Hint)
 	if e.ExitCode != nil {
 		f.add("exit code", "%s", strings.TrimSpace(fmt.Sprint(*e.ExitCode, " ", e.Signal)))

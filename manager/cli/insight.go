@@ -56,6 +56,7 @@ func (a *app) printInsight(d v1.Insight) error {
 	f.add("task", "%s", d.Task)
 	f.add("objective", "%s", objectives(v1.Task{Objectives: d.Objectives}))
 	f.add("results", "%d", d.Measured)
+	f.addStyled(terminal.Yellow, "simulated", "%s", simulatedLine(d.Simulated))
 	if d.Hypervolume != nil {
 		f.add("hypervolume", "%s", terminal.Number(*d.Hypervolume))
 	}

@@ -119,8 +119,8 @@ func (w *logWriter) write(chunk v1.LogChunk) error {
 func (a *app) exportCommand() *cobra.Command {
 	var format, output string
 	var l client.Listing
-	var confirmations bool
-	cmd := &cobra.Command{Use: "export TASK", Short: "Write a task's experiments as CSV, JSON, JSON lines or XLSX",
+	var confirmations, cells bool
+	cmd := &cobra.Command{Use: "export TASK", Short: "Write a task's experiments, or their cells, as CSV, JSON, JSON lines or XLSX",
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if format == "" {
@@ -138,7 +138,11 @@ func (a *app) exportCommand() *cobra.Command {
 			if confirmations {
 				l.Purpose = "all"
 			}
-			body, err := c.Export(ctx, args[0], format, l)
+			open := c.Export
+			if cells {
+				open = c.ExportCells
+			}
+			body, err := open(ctx, args[0], format, l)
 			if err != nil {
 				return err
 			}
@@ -150,6 +154,7 @@ func (a *app) exportCommand() *cobra.Command {
 	flags.StringVarP(&output, "output", "o", "", "file to write; standard output without it")
 	flags.StringVar(&l.Status, "status", "", "only these: queued, running, success, failed or cancelled")
 	flags.BoolVar(&confirmations, "confirmations", false, "confirmations too")
+	flags.BoolVar(&cells, "cells", false, "a row for each cell of each experiment; serving tasks only")
 	completeFlag(cmd, "format", string(export.CSV), string(export.JSON), string(export.JSONL), string(export.XLSX))
 	completeFlag(cmd, "status", "queued", "running", "success", "failed", "cancelled")
 	return cmd

@@ -67,7 +67,7 @@ func (a *app) printTasks(list []v1.Task) error {
 	for _, d := range list {
 		best, speedup := "", ""
 		if d.Best != nil {
-			best, speedup = score(d, d.Best.Score, d.Best.Metrics), times(d.Best.Speedup)
+			best, speedup = labelled(score(d, d.Best.Score, d.Best.Metrics), d.Simulated), times(d.Best.Speedup)
 		}
 		t.Add(d.Name, d.Status, fmt.Sprintf("%d/%d", d.Experiments.Finished(), d.Experiments.Planned), count(d.Experiments.Failed),
 			best, speedup, string(d.Priority), terminal.Ago(&d.CreatedAt, a.Now()))
@@ -189,6 +189,7 @@ func (a *app) printTask(d v1.Task) error {
 	f.add("task", "%s", d.Name)
 	f.addStyled(terminal.StatusStyle(d.Status), "status", "%s", status)
 	f.add("description", "%s", d.Description)
+	f.addStyled(terminal.Yellow, "simulated", "%s", simulatedLine(d.Simulated))
 	f.add("objective", "%s", objectives(d))
 	f.add("strategy", "%s", d.Strategy)
 	f.add("priority", "%s", string(d.Priority))
@@ -280,18 +281,31 @@ func (a *app) bestCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printBest(d, best)
+			return a.printBest(ctx, c, d, best)
 		})}
 	choice.flags(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }
 
-func (a *app) printBest(d v1.Task, best v1.Best) error {
+func (a *app) printBest(ctx context.Context, c *client.Client, d v1.Task, best v1.Best) error {
+	var detail v1.Detailed
+	var serving *v1.Serving
+	if d.Kind == task.KindServing {
+		var err error
+		if detail, err = c.Experiment(ctx, d.ID.String(), best.Number); err != nil {
+			return err
+		}
+		serving = servingOf(detail)
+	}
 	f := &fields{app: a}
 	f.add("experiment", "#%d of %s (%s)", best.Number, d.Name, d.Status)
-	f.addStyled(terminal.Green, "score", "%s %s", metric(d), score(d, best.Score, best.Metrics))
+	f.addStyled(terminal.Green, "score", "%s %s", metric(d), labelled(score(d, best.Score, best.Metrics), best.Simulated))
 	f.add("speed-up", "%s", comparison(d, best))
+	f.add("SLO", "%s", promised(serving))
+	if serving != nil {
+		f.add("devices", "%d (%s on %s)", serving.WorldSize, strings.Join(detail.Devices, " "), detail.Worker)
+	}
 	for _, name := range terminal.Names(best.Parameters, d.Parameters) {
 		f.add("parameter", "%s = %s", name, terminal.Value(best.Parameters[name]))
 	}
@@ -301,5 +315,8 @@ func (a *app) printBest(d v1.Task, best v1.Best) error {
 	case d.Status == "completed" && d.Applicable:
 		f.add("to use it", "fleetune apply %s", d.Name)
 	}
-	return f.err
+	if d.Kind != task.KindServing || f.err != nil {
+		return f.err
+	}
+	return a.printBestServing(d, best, detail)
 }

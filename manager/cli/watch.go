@@ -274,7 +274,7 @@ func (w *watcher) picture() []string {
 		"  " + progress(d, w.app.Now(), out.Width-2),
 		"  " + cut(counts(c), out.Width-2)}
 	if b := d.Best; b != nil {
-		text := fmt.Sprintf("best #%d  %s %s", b.Number, metric(d), score(d, b.Score, b.Metrics))
+		text := fmt.Sprintf("best #%d  %s %s", b.Number, metric(d), labelled(score(d, b.Score, b.Metrics), d.Simulated))
 		if b.Speedup != nil {
 			text += "  " + times(b.Speedup) + " the baseline's speed"
 		}
@@ -340,7 +340,7 @@ func estimate(d v1.Task, now time.Time) (time.Time, bool) {
 func plainLine(d v1.Task) string {
 	text := fmt.Sprintf("%s %s: %s", d.Name, d.Status, counts(d.Experiments))
 	if b := d.Best; b != nil {
-		text += fmt.Sprintf("; best #%d %s %s", b.Number, metric(d), score(d, b.Score, b.Metrics))
+		text += fmt.Sprintf("; best #%d %s %s", b.Number, metric(d), labelled(score(d, b.Score, b.Metrics), d.Simulated))
 		if b.Speedup != nil {
 			text += " (" + times(b.Speedup) + ")"
 		}

@@ -138,7 +138,21 @@ func (c *Client) Logs(ctx context.Context, ref string, number, attempt int, afte
 func (c *Client) Export(ctx context.Context, ref, format string, l Listing) (io.ReadCloser, error) {
 	q := l.query()
 	q.Set("format", format)
-	response, err := c.request(ctx, http.MethodGet, path("tasks", ref, "export"), q, nil, nil)
+	return c.open(ctx, path("tasks", ref, "export"), q)
+}
+
+// ExportCells is Export with a row for each cell of each experiment; serving
+// tasks only.
+func (c *Client) ExportCells(ctx context.Context, ref, format string, l Listing) (io.ReadCloser, error) {
+	q := l.query()
+	q.Set("format", format)
+	q.Set("cells", "true")
+	return c.open(ctx, path("tasks", ref, "export"), q)
+}
+
+// open asks for a file that is no JSON document.
+func (c *Client) open(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	response, err := c.request(ctx, http.MethodGet, path, query, nil, nil)
 	if err != nil {
 		return nil, err
 	}

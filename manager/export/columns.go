@@ -1,15 +1,11 @@
 package export
 
 import (
-	"encoding/csv"
 	"fmt"
-	"io"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/xuri/excelize/v2"
 )
 
 // header names the columns: first what every experiment has, then a column per
@@ -28,11 +24,14 @@ func header(t Table) []string {
 	for _, m := range t.Metrics {
 		h = append(h, "metric:"+m, "spread:"+m, "unit:"+m)
 	}
-	return append(h, "error_phase", "error_message", "error_timeout", "exit_code", "record", "fidelity")
+	h = append(h, "error_phase", "error_message", "error_timeout", "exit_code", "record", "fidelity")
+	if t.Task.Simulated != "" {
+		h = append(h, "simulated")
+	}
+	return h
 }
 
-// cells is one row: nil, bool, int, int64, float64, string or time.Time each.
-func cells(t Table, e v1.Experiment) []any {
+func columns(t Table, e v1.Experiment) []any {
 	row := []any{e.Number, string(e.Purpose), optional(e.Confirms), string(e.Status), e.Outcome, e.Attempts, e.Worker,
 		strings.Join(e.Devices, " "), e.QueuedAt, instant(e.StartedAt), instant(e.FinishedAt), optional(e.Score)}
 	if len(t.Task.Objectives) > 1 {
@@ -59,7 +58,66 @@ func cells(t Table, e v1.Experiment) []any {
 	} else {
 		row = append(row, e.Error.Phase, e.Error.Message, e.Error.Timeout, optional(e.Error.ExitCode))
 	}
-	return append(row, optional(e.Record), optional(e.Fidelity))
+	row = append(row, optional(e.Record), optional(e.Fidelity))
+	if t.Task.Simulated != "" {
+		row = append(row, e.Simulated)
+	}
+	return row
+}
+
+// cellHeader names the columns of a table of cells.
+func cellHeader(t Cells) []string {
+	h := []string{"number", "purpose", "confirms", "outcome", "side", "scenario", "concurrency", "missing", "requests",
+		"errors", "errors_by_class", "slo_missed"}
+	for _, p := range t.Parameters {
+		h = append(h, "parameter:"+p)
+	}
+	for _, m := range t.Metrics {
+		h = append(h, "metric:"+m, "spread:"+m, "count:"+m, "unit:"+m)
+	}
+	if t.Task.Simulated != "" {
+		h = append(h, "simulated")
+	}
+	return h
+}
+
+func cellColumns(t Cells, c Cell) []any {
+	row := []any{c.Number, c.Purpose, optional(c.Confirms), c.Outcome, c.Side, c.Scenario, c.Concurrency, c.Missing,
+		c.Requests, c.Errors, classes(c.ErrorsByClass), missedPromises(c.Promises)}
+	for _, p := range t.Parameters {
+		row = append(row, c.Parameters[p])
+	}
+	for _, name := range t.Metrics {
+		if m, ok := c.Metrics[name]; ok {
+			row = append(row, m.Median, m.Spread, len(m.Samples), m.Unit)
+		} else {
+			row = append(row, nil, nil, nil, nil)
+		}
+	}
+	if t.Task.Simulated != "" {
+		row = append(row, c.Simulated)
+	}
+	return row
+}
+
+// classes writes counts of errors: "refused=2 timeout=1".
+func classes(counts map[string]int) string {
+	var words []string
+	for _, name := range sorted(counts) {
+		words = append(words, fmt.Sprintf("%s=%d", name, counts[name]))
+	}
+	return strings.Join(words, " ")
+}
+
+// missedPromises names the SLO's metrics that a cell misses.
+func missedPromises(list []v1.Promise) string {
+	var words []string
+	for _, p := range list {
+		if p.Margin > 0 {
+			words = append(words, p.Metric)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func optional[T any](p *T) any {
@@ -74,114 +132,4 @@ func instant(t *time.Time) any {
 		return nil
 	}
 	return *t
-}
-
-func writeCSV(w io.Writer, t Table) error {
-	out := csv.NewWriter(w)
-	head := header(t)
-	for i := range head {
-		head[i] = harmless(head[i])
-	}
-	if err := out.Write(head); err != nil {
-		return fmt.Errorf("writing the header: %w", err)
-	}
-	record := make([]string, len(head))
-	for e, err := range t.Rows {
-		if err != nil {
-			return err
-		}
-		for i, c := range cells(t, e) {
-			record[i] = text(c)
-		}
-		if err := out.Write(record); err != nil {
-			return fmt.Errorf("writing experiment %d: %w", e.Number, err)
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
-
-func text(cell any) string {
-	switch v := cell.(type) {
-	case nil:
-		return ""
-	case bool:
-		return strconv.FormatBool(v)
-	case int:
-		return strconv.Itoa(v)
-	case int64:
-		return strconv.FormatInt(v, 10)
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	case time.Time:
-		return v.UTC().Format(time.RFC3339Nano)
-	case string:
-		return harmless(v)
-	default:
-		return harmless(fmt.Sprint(v))
-	}
-}
-
-// harmless keeps a spreadsheet from taking text for a formula: a quote goes in
-// front of what begins like one. A leading sign alone is let through where only
-// letters, digits and plain punctuation follow, because compiler flags look
-// like that.
-func harmless(s string) string {
-	if s == "" {
-		return s
-	}
-	switch s[0] {
-	case '=', '@', '\t', '\r':
-		return "'" + s
-	case '+', '-':
-		if strings.Trim(s[1:], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-+_=.,:/ ") != "" {
-			return "'" + s
-		}
-	}
-	return s
-}
-
-// sheet is the name of the one sheet of a workbook.
-const sheet = "experiments"
-
-func writeXLSX(w io.Writer, t Table) error {
-	book := excelize.NewFile()
-	defer func() { _ = book.Close() }() // removes its temporary files
-	if err := book.SetSheetName("Sheet1", sheet); err != nil {
-		return fmt.Errorf("naming the sheet: %w", err)
-	}
-	out, err := book.NewStreamWriter(sheet)
-	if err != nil {
-		return fmt.Errorf("opening the sheet: %w", err)
-	}
-	var head []any
-	for _, h := range header(t) {
-		head = append(head, h)
-	}
-	if err := out.SetRow("A1", head); err != nil {
-		return fmt.Errorf("writing the header: %w", err)
-	}
-	line := 1
-	for e, err := range t.Rows {
-		if err != nil {
-			return err
-		}
-		line++
-		row := cells(t, e)
-		for i, c := range row {
-			if at, ok := c.(time.Time); ok {
-				row[i] = at.UTC().Format(time.RFC3339Nano) // a spreadsheet's own dates know no zone
-			}
-		}
-		if err := out.SetRow("A"+strconv.Itoa(line), row); err != nil {
-			return fmt.Errorf("writing experiment %d: %w", e.Number, err)
-		}
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("closing the sheet: %w", err)
-	}
-	if err := book.Write(w); err != nil {
-		return fmt.Errorf("writing the workbook: %w", err)
-	}
-	return nil
 }

@@ -1,7 +1,7 @@
-// Package export writes a task's experiments as tables for other programs: CSV
-// and XLSX with one column per parameter and metric, JSON with the task in
-// front, JSON lines with one experiment each. Rows are written as they come,
-// so that a task of any size passes through.
+// Package export writes a task's experiments, or the cells that they measured,
+// as tables for other programs: CSV and XLSX with one column per parameter and
+// metric, JSON with the task in front, JSON lines with one row each. Rows are
+// written as they come, so that a task of any size passes through.
 package export
 
 import (
@@ -65,17 +65,67 @@ type Table struct {
 	Rows       iter.Seq2[v1.Experiment, error]
 }
 
-// Write writes the table. An error of Rows ends it.
+// Write writes the experiments. An error of Rows ends it.
 func Write(w io.Writer, f Format, t Table) error {
+	return write(w, f, sheet[v1.Experiment]{task: t.Task, name: "experiments", head: header(t), rows: t.Rows,
+		cells: func(e v1.Experiment) []any { return columns(t, e) }})
+}
+
+// A Cells table has a row for each cell of each experiment, those that could
+// not be measured among them.
+type Cells struct {
+	Task       v1.Task
+	Parameters []string
+	// Metrics that cells have, in the order of the columns.
+	Metrics []string
+	Rows    iter.Seq2[Cell, error]
+}
+
+// A Cell is one row of a Cells table.
+type Cell struct {
+	Number     int            `json:"number"`
+	Purpose    string         `json:"purpose"`
+	Confirms   *int           `json:"confirms"`
+	Outcome    string         `json:"outcome"`
+	Simulated  string         `json:"simulated,omitempty"`
+	Parameters map[string]any `json:"parameters"`
+	// Side is candidate, or reference for the baseline in a confirmation.
+	Side string `json:"side"`
+	v1.Cell
+}
+
+// The sides of a cell.
+const (
+	Candidate = "candidate"
+	Reference = "reference"
+)
+
+// WriteCells writes the cells. An error of Rows ends it.
+func WriteCells(w io.Writer, f Format, t Cells) error {
+	return write(w, f, sheet[Cell]{task: t.Task, name: "cells", head: cellHeader(t), rows: t.Rows,
+		cells: func(c Cell) []any { return cellColumns(t, c) }})
+}
+
+// A sheet is rows of documents with what makes columns of them.
+type sheet[T any] struct {
+	task v1.Task
+	name string
+	head []string
+	rows iter.Seq2[T, error]
+	// cells is one row: nil, bool, int, int64, float64, string or time.Time each.
+	cells func(T) []any
+}
+
+func write[T any](w io.Writer, f Format, s sheet[T]) error {
 	switch f {
 	case CSV:
-		return writeCSV(w, t)
+		return writeCSV(w, s)
 	case XLSX:
-		return writeXLSX(w, t)
+		return writeXLSX(w, s)
 	case JSON:
-		return writeJSON(w, t)
+		return writeJSON(w, s)
 	case JSONL:
-		return writeJSONL(w, t)
+		return writeJSONL(w, s)
 	}
 	return fmt.Errorf("%w %q", ErrFormat, f)
 }
@@ -90,40 +140,40 @@ func Line(w io.Writer, document any) error {
 	return nil
 }
 
-func writeJSONL(w io.Writer, t Table) error {
-	for e, err := range t.Rows {
+func writeJSONL[T any](w io.Writer, s sheet[T]) error {
+	for row, err := range s.rows {
 		if err != nil {
 			return err
 		}
-		if err := Line(w, e); err != nil {
+		if err := Line(w, row); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeJSON writes {"task": …, "experiments": […]} with a line per experiment.
-func writeJSON(w io.Writer, t Table) error {
-	head, err := json.Marshal(t.Task)
+// writeJSON writes {"task": …, "experiments": […]} with a line per row.
+func writeJSON[T any](w io.Writer, s sheet[T]) error {
+	head, err := json.Marshal(s.task)
 	if err != nil {
 		return fmt.Errorf("writing the task: %w", err)
 	}
 	out := &sticky{w: w}
-	out.print(`{"task": %s, "experiments": [`, head)
+	out.print(`{"task": %s, %q: [`, head, s.name)
 	first := true
-	for e, err := range t.Rows {
+	for row, err := range s.rows {
 		if err != nil {
 			return err
 		}
-		row, err := json.Marshal(e)
+		data, err := json.Marshal(row)
 		if err != nil {
-			return fmt.Errorf("writing experiment %d: %w", e.Number, err)
+			return fmt.Errorf("writing a row: %w", err)
 		}
 		separator := ",\n"
 		if first {
 			separator, first = "\n", false
 		}
-		out.print("%s%s", separator, row)
+		out.print("%s%s", separator, data)
 	}
 	out.print("\n]}\n")
 	return out.err

@@ -27,6 +27,7 @@ type Experiment struct {
 	QueuedAt   time.Time          `json:"queued_at"`
 	StartedAt  *time.Time         `json:"started_at"`
 	FinishedAt *time.Time         `json:"finished_at"`
+	Simulated  string             `json:"simulated,omitempty" doc:"the GPU that its figures are simulated for; absent where a real engine is measured"`
 	Record     *int64             `json:"record" doc:"the record that answered it, which then was not measured; null for the others"`
 	Error      *Error             `json:"error"`
 }
@@ -45,6 +46,7 @@ type Metric struct {
 // An Error is the evidence of an experiment or attempt that did not succeed.
 type Error struct {
 	Phase    string `json:"phase"`
+	Cause    string `json:"cause,omitempty" doc:"what an engine died of, such as bad_flag or oom_at_load"`
 	Message  string `json:"message"`
 	Hint     string `json:"hint" doc:"what to do next; may be empty"`
 	ExitCode *int   `json:"exit_code"`
@@ -72,6 +74,7 @@ type Attempt struct {
 	Metrics    map[string]Sampled `json:"metrics" nullable:"false"`
 	Reference  map[string]Sampled `json:"reference,omitempty" doc:"the baseline, measured in alternation; confirmations only"`
 	Checks     []experiment.Check `json:"checks" nullable:"false"`
+	Serving    *Serving           `json:"serving,omitempty" doc:"what an engine measured, cell by cell, whatever the outcome; serving experiments only"`
 	// Seconds of the attempt's parts: staging, waiting, running.
 	Seconds map[string]float64 `json:"seconds" nullable:"false" doc:"time spent staging, waiting and running"`
 	Error   *Error             `json:"error"`

@@ -14,6 +14,7 @@ type Insight struct {
 	Objective  string           `json:"objective" doc:"metric that the parameters are explained by"`
 	Unit       string           `json:"unit" doc:"of that metric; may be empty"`
 	Objectives []task.Objective `json:"objectives" nullable:"false" doc:"in order of importance"`
+	Simulated  string           `json:"simulated,omitempty" doc:"the GPU that the figures are simulated for; absent where a real engine is measured"`
 	Measured   int              `json:"measured" doc:"successful experiments that were read"`
 	Considered int              `json:"considered" doc:"those of them that progress and front come from"`
 	Explained  int              `json:"explained" doc:"those of them that the parameters' effects were learned from"`

@@ -30,6 +30,7 @@ type Task struct {
 	Experiments Counts            `json:"experiments"`
 	Baseline    *Baseline         `json:"baseline" doc:"the point everything is compared with, once it is measured"`
 	Best        *Best             `json:"best" doc:"the incumbent while the task runs, the task's result once it is completed"`
+	Simulated   string            `json:"simulated,omitempty" doc:"the GPU that its figures are simulated for; absent where a real engine is measured"`
 	Records     *Served           `json:"records" doc:"how records serve it; null where its file does not ask"`
 	CreatedAt   time.Time         `json:"created_at"`
 	StartedAt   *time.Time        `json:"started_at" doc:"when its first experiment was claimed"`
@@ -79,6 +80,7 @@ type Best struct {
 	Parameters space.Point       `json:"parameters"`
 	Metrics    map[string]Metric `json:"metrics" nullable:"false"`
 	Score      float64           `json:"score" doc:"value of the first objective"`
+	Simulated  string            `json:"simulated,omitempty" doc:"as of the task"`
 	Speedup    *Speedup          `json:"speedup" doc:"over the baseline; null without a baseline"`
 }
 
