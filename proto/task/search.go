@@ -149,13 +149,16 @@ func (d *decoder) fidelity(t *Task) {
 	if len(out.Levels) < 2 {
 		d.Fail(at, "has one level only", fmt.Sprintf("max at least eta (%v) times min, or two levels", f.Eta))
 	}
-	if slices.Contains(parameterNames(&t.Space), f.Name) {
+	if t.Serving == nil && slices.Contains(parameterNames(&t.Space), f.Name) {
 		d.Fail(at+".name", fmt.Sprintf("is %q, which is a parameter", f.Name), "a name of its own")
 	}
 	if slices.Contains(placeholder.Builtins(), f.Name) {
 		d.Fail(at+".name", fmt.Sprintf("is %q, which the worker gives a value", f.Name), "a name of its own")
 	}
 	t.Optimization.Fidelity = out
+	if t.Serving != nil {
+		d.servingFidelity(t.Serving, out)
+	}
 }
 
 // levels are max, max/eta and so on, the lowest not below least, rising; whole
