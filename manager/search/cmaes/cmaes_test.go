@@ -184,3 +184,31 @@ func TestPlacesAndCoordinatesAreInverse(t *testing.T) {
 		}
 	})
 }
+
+// TestMarginIsKeptThroughout looks at the distribution along a search where one
+// integer matters much and continuous parameters go on: it would settle on one
+// value of the integer long before the end.
+func TestMarginIsKeptThroughout(t *testing.T) {
+	s := box(space.Continuous, 4)
+	s.Parameters[0] = space.Parameter{Name: "a", Type: space.Integer, Low: -3, High: 3}
+	steep := func(p space.Point) float64 { return 1e6*math.Abs(values(p)[0]-2) + ellipsoid(p) }
+	obs := explore(t, s, steep, 1, 400, 1)
+	for n := 30; n < len(obs); n += 10 {
+		c, err := New(sampler.Problem{Space: s, Seed: 1, Objectives: []task.Objective{{Metric: "loss", Direction: task.Minimize}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Propose(context.Background(), obs[:n], nil, 1); err != nil {
+			t.Fatal(err)
+		}
+		r := c.search.run
+		if r.generation == 0 {
+			continue // a run that has just begun
+		}
+		low, high := c.axes[0].span(c.axes[0].coordinate(r.mean[0]))
+		out := normal((low-r.mean[0])/r.deviation(0)) + normal((r.mean[0]-high)/r.deviation(0))
+		if least := 0.999 / float64(len(r.mean)*r.population); out < least {
+			t.Fatalf("after %d points the chance to leave the value is %v, want %v", n, out, least)
+		}
+	}
+}
