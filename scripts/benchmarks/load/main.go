@@ -1,5 +1,5 @@
 // Command load measures the load generator: how late it sends, how exactly it
-// stamps replies, and what requests cost it, with a peer beside it. It prints
+// stamps replies, and what requests cost it, with peers beside it. It prints
 // one JSON object.
 package main
 
@@ -8,13 +8,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
-
-	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"github.com/fleetune/fleetune/worker/bench/accuracy"
 )
@@ -28,9 +25,10 @@ func main() {
 
 func run() error {
 	oracle := flag.Bool("serve", false, "be the server that is measured against; the benchmark starts it itself")
-	length := flag.Duration("time", 10*time.Second, "length of each part")
+	length := flag.Duration("time", 8*time.Second, "length of each part")
 	streams := flag.Int("streams", 10000, "streams open at once; 0 leaves that part out")
 	only := flag.String("only", "", "measure one part: lag, oracle or speed")
+	peers := flag.String("peers", os.Getenv("FLEETUNE_PEERS"), "folder with the peers' programs, as scripts/bench makes it; empty for vegeta alone")
 	flag.Bool("json", true, "print JSON, which it always does")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,8 +36,9 @@ func run() error {
 	if *oracle {
 		return accuracy.Serve(ctx)
 	}
+	found, missing := find(*peers)
 	r, err := accuracy.Measure(ctx, accuracy.Options{Length: *length, Streams: *streams, Only: *only,
-		ServeArgs: []string{"-serve"}, Peers: []accuracy.Peer{vegetaPeer{}}})
+		ServeArgs: []string{"-serve"}, Peers: found, Missing: missing})
 	if err != nil {
 		return err
 	}
@@ -49,27 +48,4 @@ func run() error {
 		return fmt.Errorf("printing the report: %w", err)
 	}
 	return nil
-}
-
-// vegetaPeer is the vegeta library, which sends plain HTTP requests.
-type vegetaPeer struct{}
-
-func (vegetaPeer) Name() string { return "vegeta 12.13.0" }
-
-// Attack sends as fast as the workers go. Every result is summed up, as
-// vegeta's own command does.
-func (vegetaPeer) Attack(ctx context.Context, url string, body []byte, concurrency int, length time.Duration) (done, failed int, err error) {
-	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodPost, URL: url, Body: body, Header: http.Header{"Content-Type": {"application/json"}}})
-	n := uint64(concurrency)
-	attacker := vegeta.NewAttacker(vegeta.KeepAlive(true), vegeta.Connections(concurrency), vegeta.Workers(n), vegeta.MaxWorkers(n))
-	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
-	var sum vegeta.Metrics
-	for r := range attacker.Attack(target, vegeta.Rate{Freq: 0, Per: time.Second}, length, "peer") {
-		sum.Add(r)
-		if r.Code != http.StatusOK {
-			failed++
-		}
-	}
-	sum.Close()
-	return int(sum.Requests), failed, ctx.Err()
 }

@@ -22,16 +22,9 @@ type Options struct {
 	// ServeArgs are the arguments with which this program, started again, calls
 	// Serve.
 	ServeArgs []string
-	// Peers are measured beside us.
-	Peers []Peer
-}
-
-// A Peer is another load generator.
-type Peer interface {
-	Name() string
-	// Attack posts the body again and again, as fast as it can, with so many
-	// requests at once, and tells how many ended and how many of them failed.
-	Attack(ctx context.Context, url string, body []byte, concurrency int, length time.Duration) (done, failed int, err error)
+	// Peers are measured beside us; Missing tells why others are not.
+	Peers   []Peer
+	Missing map[string]string
 }
 
 // A Report is everything that was measured. Times are in ms unless the name
@@ -44,7 +37,9 @@ type Report struct {
 	SendLag []SendLag     `json:"send_lag"`
 	Oracle  []OracleError `json:"oracle"`
 	Speed   []Speed       `json:"speed"`
-	Took    float64       `json:"took_s"`
+	// Missing are the peers that could not be had, and why.
+	Missing map[string]string `json:"peers_missing,omitempty"`
+	Took    float64           `json:"took_s"`
 }
 
 // Machine is where it ran.
@@ -64,7 +59,7 @@ func Measure(ctx context.Context, opt Options) (*Report, error) {
 		return nil, err
 	}
 	defer oracle.close()
-	r := &Report{Machine: Machine{runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), "the server runs on the same cores"}}
+	r := &Report{Machine: Machine{runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), "the server runs on the same cores"}, Missing: opt.Missing}
 	if r.Control, err = control(min(opt.Length, 3*time.Second)); err != nil {
 		return nil, fmt.Errorf("measuring the machine's timers: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load"
-	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 	"github.com/fleetune/fleetune/worker/load/input"
@@ -74,16 +73,6 @@ type Speed struct {
 	Peers []PeerSpeed `json:"peers,omitempty"`
 }
 
-// PeerSpeed is a peer's figure beside ours.
-type PeerSpeed struct {
-	Name      string  `json:"name"`
-	PerSecond float64 `json:"per_s"`
-	CPU       float64 `json:"client_cpu_us_each"`
-	Errors    int     `json:"errors"`
-	// CPURatio is our processor time for a request over the peer's.
-	CPURatio float64 `json:"our_cpu_over_theirs"`
-}
-
 type measurer struct {
 	oracle *oracle
 	length time.Duration
@@ -137,12 +126,12 @@ func (m *measurer) lags(ctx context.Context, _ int) error {
 		}
 		plan.Profile.Shape = drive.Shape{Kind: drive.Open, Rate: rate, Arrival: pace.Constant}
 		plan.Profile.Duration = m.length
-		before := cpu()
+		before := CPU()
 		res, err := load.Run(ctx, plan)
 		if err != nil {
 			return err
 		}
-		used := cpu() - before
+		used := CPU() - before
 		lag, _ := res.Summary.Get(metrics.TagSendLag)
 		n := res.Summary.Value(metrics.TagRequestCount)
 		m.report.SendLag = append(m.report.SendLag, SendLag{
@@ -191,12 +180,12 @@ func (m *measurer) hold(ctx context.Context, streams int, ttft, itl, ramp time.D
 		plan.OnProgress = func(p load.Progress) { held.look(int(p.InFlight)) }
 	}
 	held.start()
-	before := cpu()
+	before := CPU()
 	res, err := load.Run(ctx, plan)
 	if err != nil {
 		return err
 	}
-	used := cpu() - before
+	used := CPU() - before
 	seen, err := m.oracle.recordings(ctx)
 	if err != nil {
 		return err
@@ -274,11 +263,12 @@ func (m *measurer) speeds(ctx context.Context, _ int) error {
 		scenario   string
 		stream     bool
 		concurrent int
+		tokens     int
 		each       string
 	}{
-		{plainRequests, "D(64,8)", false, 32, metrics.TagRequestCount},
-		{"requests, streaming 8 tokens", "D(64,8)", true, 32, metrics.TagRequestCount},
-		{"streamed chunks", "D(64,500)", true, 32, "total_osl"},
+		{"requests, not streaming", "D(64,8)", false, 32, 8, metrics.TagRequestCount},
+		{"requests, streaming 8 tokens", "D(64,8)", true, 32, 8, metrics.TagRequestCount},
+		{"streamed chunks", "D(64,500)", true, 32, 500, "total_osl"},
 	} {
 		plan, err := m.plan(c.scenario, c.stream, 0, 0)
 		if err != nil {
@@ -287,57 +277,30 @@ func (m *measurer) speeds(ctx context.Context, _ int) error {
 		plan.Warmup = nil
 		plan.Profile.Shape = drive.Shape{Kind: drive.Closed, Concurrency: c.concurrent}
 		plan.Profile.Duration = m.length
-		before := cpu()
+		before := CPU()
 		res, err := load.Run(ctx, plan)
 		if err != nil {
 			return err
 		}
-		used := cpu() - before
+		used := CPU() - before
 		n := res.Summary.Value(c.each)
 		speed := Speed{
-			What: c.what, PerSecond: n / m.length.Seconds(), CPU: used.Seconds() * 1e6 / n, PerCore: n / used.Seconds(),
+			What: c.what, PerSecond: n / res.Drive.Elapsed.Seconds(), CPU: used.Seconds() * 1e6 / n, PerCore: n / used.Seconds(),
 			Errors: int(res.Summary.Value(metrics.TagErrorCount)), Concurrent: c.concurrent,
 		}
 		if err := m.oracle.forget(ctx); err != nil {
 			return err
 		}
-		if c.what == plainRequests {
-			if speed.Peers, err = m.against(ctx, plan, speed); err != nil {
-				return err
-			}
+		if speed.Peers, err = m.against(ctx, plan, speed, c.tokens, c.each == "total_osl"); err != nil {
+			return err
 		}
 		m.report.Speed = append(m.report.Speed, speed)
 	}
 	return nil
 }
 
-const plainRequests = "requests, not streaming"
-
-// against gives the peers what we were given.
-func (m *measurer) against(ctx context.Context, plan load.Plan, ours Speed) ([]PeerSpeed, error) {
-	var out []PeerSpeed
-	body, err := plan.Target.Options.Body(&endpoint.Prompt{Model: plan.Models[0], MaxTokens: 8,
-		Messages: []endpoint.Message{conversation.Filler("user", conversation.Fill{Seed: 1, Tokens: 64}).Render()}})
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range m.peers {
-		before := cpu()
-		done, failed, err := p.Attack(ctx, m.oracle.url+endpoint.Chat.Path(), body, ours.Concurrent, m.length)
-		if err != nil {
-			return nil, fmt.Errorf("running %s: %w", p.Name(), err)
-		}
-		each := (cpu() - before).Seconds() * 1e6 / float64(done)
-		out = append(out, PeerSpeed{p.Name(), float64(done) / m.length.Seconds(), each, failed, ours.CPU / each})
-		if err := m.oracle.forget(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// cpu is the processor time this process has used.
-func cpu() time.Duration {
+// CPU is the processor time this process has used.
+func CPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0

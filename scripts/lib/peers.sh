@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# The load generators that ours is measured beside. Needs say.sh. They live in
+# the user's cache and are installed once; one that cannot be had leaves the
+# reason in NAME.failed, which the benchmark reports.
+
+k6_version=v1.8.1
+aiperf_version=0.13.0
+
+# peers_folder prints where the peers are.
+peers_folder() { printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/fleetune/peers"; }
+
+# need_peers: installs what is missing, and goes on without what cannot be had.
+need_peers() {
+  local folder
+  folder=$(peers_folder)
+  mkdir -p "$folder"
+  [[ -x $folder/k6 || -e $folder/k6.failed ]] || peer k6 "$folder" install_k6
+  [[ -x $folder/aiperf/bin/aiperf && -e $folder/tokenizer || -e $folder/aiperf.failed ]] || peer aiperf "$folder" install_aiperf
+}
+
+# peer NAME FOLDER INSTALL: the last line of what the installation said is the
+# reason when it fails.
+peer() {
+  say "installing $1 into $2 (once; remove the folder to try again)"
+  "$3" "$2" >"$2/$1.log" 2>&1 || tail -n 1 "$2/$1.log" >"$2/$1.failed"
+}
+
+install_k6() { (cd "$1" && GOBIN=$1 GOWORK=off GOFLAGS=-mod=mod go install "go.k6.io/k6@$k6_version"); }
+
+install_aiperf() {
+  python3 -m venv "$1/aiperf" && "$1/aiperf/bin/pip" install --quiet "aiperf==$aiperf_version" && "$1/aiperf/bin/python" - "$1/tokenizer" <<'PYTHON'
+# A tokenizer of single bytes: AIPerf needs one to write its prompts.
+import sys
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+tokenizer.decoder = decoders.ByteLevel()
+fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=alphabet[0], pad_token=alphabet[0])
+fast.save_pretrained(sys.argv[1])
+PYTHON
+}
