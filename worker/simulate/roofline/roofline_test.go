@@ -80,8 +80,10 @@ func prefill(m *Model, tokens int) float64 {
 // shared/docs/simulated-engine.md names the sources.
 func TestPublishedMeasurementsAreMet(t *testing.T) {
 	// Llama-3.1-8B in 16 bits under vLLM, one request at a time.
-	require.InEpsilon(t, 6.48e-3, decode(on(t, "h100-sxm", llama8B(), nil), 1, 128), 0.15)
-	require.InEpsilon(t, 1/75.0, decode(on(t, "a100-40", llama8B(), nil), 1, 1088), 0.15)
+	h100, a100 := decode(on(t, "h100-sxm", llama8B(), nil), 1, 128), decode(on(t, "a100-40", llama8B(), nil), 1, 1088)
+	t.Logf("Llama-3.1-8B, one request: H100 %.2f ms a token, A100 %.1f tokens/s", 1e3*h100, 1/a100)
+	require.InEpsilon(t, 6.48e-3, h100, 0.1)
+	require.InEpsilon(t, 75, 1/a100, 0.1)
 	// LLaMA-7B in FP8 on an H100 under TensorRT-LLM, 64 sequences at once with
 	// prompt and reply of these lengths: output tokens/s.
 	m := on(t, "h100-sxm", llama7B(), fp8)
@@ -96,7 +98,8 @@ func TestPublishedMeasurementsAreMet(t *testing.T) {
 		for i := range c.out {
 			time += decode(m, 64, c.in+i)
 		}
-		require.InEpsilon(t, c.want, 64*float64(c.out)/time, 0.45, "%d in, %d out", c.in, c.out)
+		t.Logf("LLaMA-7B in FP8, 64 at once, %d in, %d out: %.0f tokens/s", c.in, c.out, 64*float64(c.out)/time)
+		require.InEpsilon(t, c.want, 64*float64(c.out)/time, 0.2, "%d in, %d out", c.in, c.out)
 	}
 }
 

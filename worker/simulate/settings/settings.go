@@ -84,7 +84,7 @@ func Read(in Input) (*Settings, error) {
 	if e, err = e.At(in.Version); err != nil {
 		return nil, err
 	}
-	args, err := parse(e, in.Arguments)
+	args, err := parse(e, withoutModule(in.Arguments))
 	if err != nil {
 		return nil, err
 	}
@@ -126,11 +126,17 @@ func (d *draft) model(find func(string) (task.Architecture, error)) error {
 }
 
 // modelWords are those words of a command line that are not how the engine is
-// started: `serve MODEL`, or `-m MODULE --model MODEL`.
+// started, as in `serve MODEL`.
 func modelWords(words []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(w string) bool {
-		return w == "serve" || strings.HasPrefix(w, "vllm.entrypoints") || strings.HasPrefix(w, "sglang.")
-	})
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "serve" })
+}
+
+// withoutModule drops an interpreter's `-m MODULE`.
+func withoutModule(words []string) []string {
+	if len(words) > 1 && words[0] == "-m" {
+		return words[2:]
+	}
+	return words
 }
 
 // precision reads the flags of weights and cache, which both engines share.

@@ -30,7 +30,6 @@ func TestTheEnginesWaysToBeStartedAreUnderstood(t *testing.T) {
 		"module": "-m vllm.entrypoints.openai.api_server --model meta-llama/Llama-3.1-8B-Instruct --port=8123 --tensor_parallel_size=2",
 		"short":  "--model meta-llama/Llama-3.1-8B-Instruct -tp 2 --port 8123",
 	} {
-		command = strings.TrimPrefix(command, "-m ") // the interpreter's own
 		s, err := read(t, "vllm", "h100", command)
 		require.NoError(t, err, name)
 		require.Equal(t, "meta-llama/Llama-3.1-8B-Instruct", s.Model)
