@@ -28,8 +28,9 @@ type run struct {
 	classes  map[string]*class
 	sampler  search.Sampler
 	adaptive bool
-	// spec is the part of the task that every offer carries.
-	spec json.RawMessage
+	// spec is the part of the task that every offer carries, by the level it is
+	// measured at; 0 for a full measurement.
+	spec map[float64]json.RawMessage
 
 	// live holds what is queued or running.
 	live map[uuid.UUID]*entry
@@ -84,7 +85,7 @@ func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 		live: map[uuid.UUID]*entry{}, confirms: map[int]bool{}, estimates: map[int][]score.Estimate{}, scores: map[int][]float64{},
 	}
 	var err error
-	if r.spec, err = kindSpec(spec); err != nil {
+	if r.spec, err = kindSpecs(spec); err != nil {
 		return nil, err
 	}
 	r.sampler, err = search.New(spec.Optimization.Strategy, search.ProblemOf(spec))
@@ -107,12 +108,28 @@ func newRun(row store.Task, experiments []store.Experiment) (*run, error) {
 	return r, nil
 }
 
-// kindSpec is the part of a task that its experiments' kind reads.
-func kindSpec(spec *task.Task) (json.RawMessage, error) {
+// kindSpecs is the part of a task that its experiments' kind reads, for every
+// level that they are measured at.
+func kindSpecs(spec *task.Task) (map[float64]json.RawMessage, error) {
+	levels := []float64{0}
+	if f := spec.Optimization.Fidelity; f != nil {
+		levels = append(levels, f.Levels...)
+	}
+	specs := make(map[float64]json.RawMessage, len(levels))
+	for _, level := range levels {
+		var err error
+		if specs[level], err = kindSpec(spec, level); err != nil {
+			return nil, err
+		}
+	}
+	return specs, nil
+}
+
+func kindSpec(spec *task.Task, level float64) (json.RawMessage, error) {
 	part := any(spec.Command)
 	switch {
 	case spec.Serving != nil:
-		part = spec.Serving
+		part = spec.ServingAt(level)
 	case spec.Load != nil:
 		part = spec.Load
 	}
@@ -330,7 +347,7 @@ func (r *run) offer(e *entry) wire.Offer {
 		Version: wire.Version, Experiment: e.id, Task: r.task.ID, TaskName: r.task.Name, Number: e.number,
 		Purpose: e.purpose, Queue: e.class.queue.Name, Kind: r.task.Kind, Parameters: spec.At(e.point, e.fidelity),
 		Seed: r.task.Spec.Optimization.Seed + int64(e.number), Repeats: r.task.Spec.Optimization.Repeats,
-		Spec: r.spec, Staged: e.class.queue.Staged, Requirements: e.class.queue.Requirements,
+		Spec: r.spec[e.fidelity], Staged: e.class.queue.Staged, Requirements: e.class.queue.Requirements,
 	}
 	for _, objective := range r.task.Spec.Optimization.Objectives {
 		o.Metrics = append(o.Metrics, objective.Metric)

@@ -11,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/worker/serving/testengine"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
@@ -271,4 +272,34 @@ func choices(t *testing.T, strategy string, kill int) []string {
 		list = append(list, fmt.Sprintf("%d %s %v %v", e.Number, e.Purpose, e.Parameters["i"], level))
 	}
 	return list
+}
+
+// An engine is loaded with fewer requests at a lower level, and with all of
+// them in the end.
+func TestLevelsOfAnEngine(t *testing.T) {
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1, server)
+	spec := s.engine("engine", testengine.Good)
+	spec.Space.Parameters[0].High = 4
+	o := &spec.Optimization
+	o.Strategy, o.MaxIterations, o.MaxParallel = "asha", 8, 1
+	o.Fidelity = &task.Fidelity{Name: task.FidelityRequests, Levels: []float64{4, 20}, Eta: 2}
+	s.submit(spec)
+	row := s.complete("engine")
+	sent := map[string]int{}
+	for _, e := range s.searched(row) {
+		require.Equal(t, experiment.OutcomeSuccess, *e.Outcome, "%+v", e.Failure)
+		attempts, err := s.store.Attempts(t.Context(), e.ID)
+		require.NoError(t, err)
+		level := 20
+		if e.Fidelity != nil {
+			level = int(*e.Fidelity)
+		}
+		for _, cell := range attempts[0].Measurement.Serving.Cells {
+			require.Equal(t, level, cell.Requests)
+		}
+		sent[fmt.Sprint(level)]++
+	}
+	require.Equal(t, map[string]int{"4": 4, "20": 4}, sent)
+	require.NotNil(t, row.Best)
 }
