@@ -46,9 +46,12 @@ func usage(err error) error { return &exitError{code: ExitUsage, err: err} }
 func exitCode(err error) int {
 	var coded *exitError
 	var p *v1.Problem
+	var status interface{ ExitStatus() int } // of a command of another room
 	switch {
 	case errors.As(err, &coded):
 		return coded.code
+	case errors.As(err, &status):
+		return status.ExitStatus()
 	case errors.Is(err, errInterrupted):
 		return ExitInterrupted
 	case errors.Is(err, client.ErrUnreachable):
