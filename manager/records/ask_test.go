@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/records"
+	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/stretchr/testify/require"
 )
 
@@ -164,4 +166,47 @@ func TestRelatedAreOrderedByWhatDiffers(t *testing.T) {
 	for i, k := range []records.Key{want[0], want[1], want[2], want[3]} {
 		require.Equal(t, k.Digest(), got[i].Digest(), i)
 	}
+}
+
+// Neither a rehearsal nor a server that somebody else runs is a measurement of
+// a configuration here.
+func TestRehearsalsAreNoMeasurements(t *testing.T) {
+	for _, c := range []struct {
+		task task.Task
+		want bool
+	}{
+		{task.Task{}, false},
+		{task.Task{Command: &task.Command{}}, true},
+		{task.Task{Serving: &task.Serving{}}, true},
+		{task.Task{Serving: &task.Serving{Simulate: &task.Simulate{}}}, false},
+		{task.Task{Serving: &task.Serving{Endpoint: &task.Endpoint{}}}, false},
+	} {
+		require.Equal(t, c.want, records.Measurable(&c.task))
+	}
+}
+
+// Where an experiment ran is told by the devices it held; what an engine's
+// point says, its parallelism, is not told twice.
+func TestEnvironments(t *testing.T) {
+	n := &node.Advertisement{Labels: map[string]string{"cuda": "12.4"}, Devices: []node.Device{
+		{ID: "g0", Vendor: "nvidia", Model: "A100", Driver: "535.1", Memory: 80 << 30, Health: node.Healthy},
+		{ID: "g1", Vendor: "nvidia", Model: "H100", Driver: "535.1", Memory: 80 << 30, Health: node.Healthy},
+		{ID: "c0", Vendor: "cpu", Model: "Xeon", Cores: []int{0, 1}, Health: node.Healthy}}}
+	of := &task.Task{Command: &task.Command{}, Records: &task.Records{Labels: []string{"cuda", "cudnn"}}}
+	require.Equal(t, records.Facts{"device": "A100", "vendor": "nvidia", "driver": "535.1", "memory_mib": int64(81920), "devices": int64(1),
+		"label:cuda": "12.4", "label:cudnn": nil}, records.EnvironmentOf(of, n, []string{"g0"}))
+	require.Equal(t, "A100 + H100", records.EnvironmentOf(of, n, []string{"g1", "g0"})["device"])
+	require.Equal(t, records.Facts{"device": "Xeon", "vendor": "cpu", "cores": int64(2)},
+		records.EnvironmentOf(&task.Task{Serving: &task.Serving{}}, n, []string{"c0"}))
+	require.Nil(t, records.EnvironmentOf(of, n, []string{"g0", "gone"}))
+	require.Nil(t, records.EnvironmentOf(of, nil, []string{"g0"}))
+
+	of.Resources = node.Requirements{Accelerator: "nvidia", Devices: 1, Kind: task.KindCommand}
+	n.Kinds = []string{task.KindCommand}
+	require.Len(t, records.Places(of, []node.Advertisement{*n, *n}), 2, "one of each device")
+	of.Resources.Accelerator = "h100"
+	places := records.Places(of, []node.Advertisement{*n})
+	require.Len(t, places, 1)
+	require.Equal(t, records.EnvironmentOf(of, n, []string{"g1"}), places[0], "planned as it is recorded")
+	require.False(t, places[0].Known())
 }

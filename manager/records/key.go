@@ -27,6 +27,16 @@ const (
 	labelPrefix    = "label:"
 )
 
+// Measurable says that a task's experiments measure a configuration in a place
+// that is known: commands and engines do; noops, loads on a given server and
+// rehearsals on the simulated engine do not.
+func Measurable(t *task.Task) bool {
+	if s := t.Serving; s != nil {
+		return s.Simulate == nil && s.Endpoint == nil
+	}
+	return t.Command != nil
+}
+
 // KeyOf is the key of a task's measurements in an environment.
 func KeyOf(t *task.Task, environment Facts) (Key, error) {
 	r := t.Recorded()

@@ -120,19 +120,24 @@ func TestWinnersAreDerived(t *testing.T) {
 
 func TestWritersOfOneKeyLoseNothing(t *testing.T) {
 	g := newGround(t)
-	var group sync.WaitGroup
-	errs := make([]error, 8)
-	for i := range errs {
-		group.Go(func() {
-			_, errs[i] = g.AppendRecords(t.Context(), []records.Record{measured(true, int64(i), float64(10-i)), measured(false, int64(i), 1)}, false)
-		})
+	g.append(measured(true, 100, 100), measured(false, 100, 100))
+	const rounds, writers = 20, 4
+	for round := range rounds {
+		var group sync.WaitGroup
+		errs := make([]error, writers)
+		for i := range errs {
+			tile := int64(round*writers + i)
+			group.Go(func() {
+				_, errs[i] = g.AppendRecords(t.Context(), []records.Record{measured(false, tile, 1), measured(true, tile, float64(99-tile))}, false)
+			})
+		}
+		group.Wait()
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		require.Equal(t, (round+1)*writers+1, g.winner(true).Points)
+		require.Equal(t, float64(99-(round+1)*writers+1), g.winner(true).Score)
 	}
-	group.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
-	require.Equal(t, 8, g.winner(true).Points)
-	require.Equal(t, 3.0, g.winner(true).Score)
 }
 
 func TestPinsGoBeforeWinners(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"github.com/fleetune/fleetune/manager/records"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/experiment"
-	"github.com/fleetune/fleetune/proto/task"
 	"github.com/rs/zerolog"
 )
 
@@ -86,7 +85,7 @@ var errUnusable = errors.New("the task has no key for records")
 
 // record writes the records of one task and returns how many were new.
 func record(ctx context.Context, db *store.Store, t store.Task) (int, error) {
-	if t.Spec == nil || !measures(t.Spec) {
+	if t.Spec == nil || !records.Measurable(t.Spec) {
 		return 0, nil
 	}
 	digest, err := records.SpaceDigest(t.Spec.Space)
@@ -120,10 +119,6 @@ func record(ctx context.Context, db *store.Store, t store.Task) (int, error) {
 		after = list[len(list)-1].Number
 	}
 }
-
-// measures says that a task's experiments measure a configuration: commands and
-// engines do, noops and loads on a given server do not.
-func measures(t *task.Task) bool { return t.Command != nil || t.Serving != nil }
 
 // recordOf makes a record of an experiment, if there is one to be made: it was
 // measured here, in full, in a known place, and how it ended says something of

@@ -32,7 +32,7 @@ const (
 // Freeze decides what serves a task. Nothing does unless its file asks for it.
 func Freeze(ctx context.Context, db *store.Store, t *task.Task) (*store.Served, store.Frozen, error) {
 	r := t.Recorded()
-	wanted := (t.Command != nil || t.Serving != nil) && (r.Reuse == task.ReuseExact || r.Transfer == task.TransferRelated)
+	wanted := records.Measurable(t) && (r.Reuse == task.ReuseExact || r.Transfer == task.TransferRelated)
 	if !wanted {
 		return nil, store.Frozen{}, nil
 	}
