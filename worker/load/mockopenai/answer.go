@@ -207,9 +207,9 @@ func (a *answer) whole() {
 	case strings.HasSuffix(a.rec.Path, "/responses"):
 		body = `{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":` + strconv.Quote(text) + `}]}]` + a.usage(true) + `}`
 	case strings.HasSuffix(a.rec.Path, "/chat/completions"):
-		body = `{"choices":[{"message":{"role":"assistant","content":` + strconv.Quote(text) + `},"finish_reason":"length"}]` + a.usage(false) + `}`
+		body = `{"id":"mock","object":"chat.completion","created":1,"model":"mock","choices":[{"index":0,"message":{"role":"assistant","content":` + strconv.Quote(text) + `},"finish_reason":"length"}]` + a.usage(false) + `}`
 	default:
-		body = `{"choices":[{"text":` + strconv.Quote(text) + `,"finish_reason":"length"}]` + a.usage(false) + `}`
+		body = `{"id":"mock","object":"text_completion","created":1,"model":"mock","choices":[{"index":0,"text":` + strconv.Quote(text) + `,"finish_reason":"length"}]` + a.usage(false) + `}`
 	}
 	if a.do.Fault == MalformedJSON || a.do.Fault == MalformedSSE {
 		body = body[:len(body)/2]

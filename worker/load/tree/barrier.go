@@ -22,7 +22,7 @@ func (t *Tree) Barriers() Barriers {
 	if !t.Timed || slices.ContainsFunc(t.Streams, func(s Stream) bool { return s.Ends == nil }) {
 		return nil
 	}
-	o := order{tree: t, before: map[Point][]Point{}}
+	o := order{tree: t, before: map[moment][]moment{}}
 	o.own()
 	out := make(Barriers, len(t.Streams))
 	for i := range t.Streams {
@@ -30,10 +30,11 @@ func (t *Tree) Barriers() Barriers {
 	}
 	for _, p := range t.byStart() {
 		for _, w := range t.waits(p) {
-			if o.reaches(w, p) || o.reaches(p, w) {
+			there, here := moment{w, true}, moment{p, false}
+			if o.reaches(there, here) || o.reaches(here, there) {
 				continue
 			}
-			o.before[p] = append(o.before[p], w)
+			o.after(here, there)
 			out[p.Stream][p.Turn] = append(out[p.Stream][p.Turn], w)
 		}
 	}
@@ -77,51 +78,62 @@ func (t *Tree) waits(p Point) []Point {
 	return out
 }
 
-// order is which turns come before which.
+// A moment is a turn's send or its return.
+type moment struct {
+	Point
+	back bool
+}
+
+// order is which moments come before which.
 type order struct {
 	tree   *Tree
-	before map[Point][]Point // what each turn comes right after
+	before map[moment][]moment // what each comes right after
 }
+
+func (o *order) after(a, b moment) { o.before[a] = append(o.before[a], b) }
 
 // own takes in the order of turns, spawns and joins.
 func (o *order) own() {
 	for i := range o.tree.Streams {
-		for k := 1; k < len(o.tree.Streams[i].Starts); k++ {
-			o.before[Point{i, k}] = append(o.before[Point{i, k}], Point{i, k - 1})
+		for k := range o.tree.Streams[i].Starts {
+			o.after(returned(i, k), sent(i, k))
+			if k > 0 {
+				o.after(sent(i, k), returned(i, k-1))
+			}
 		}
 	}
 	for i := range o.tree.Branches {
 		b := &o.tree.Branches[i]
 		for _, c := range b.Children {
-			spawn := Point{b.Parent, b.Spawn}
-			if b.FromSend {
-				spawn.Turn-- // its return is not waited for
-			}
-			first := Point{c, 0}
-			if spawn.Turn >= 0 {
-				o.before[first] = append(o.before[first], spawn)
+			switch {
+			case b.FromSend:
+				o.after(sent(c, 0), sent(b.Parent, b.Spawn))
+			case b.Spawn >= 0:
+				o.after(sent(c, 0), returned(b.Parent, b.Spawn))
 			}
 			if b.Join != NoJoin {
-				join := Point{b.Parent, b.Join}
-				o.before[join] = append(o.before[join], Point{c, len(o.tree.Streams[c].Starts) - 1})
+				o.after(sent(b.Parent, b.Join), returned(c, len(o.tree.Streams[c].Starts)-1))
 			}
 		}
 	}
 }
 
+func sent(stream, turn int) moment     { return moment{Point{stream, turn}, false} }
+func returned(stream, turn int) moment { return moment{Point{stream, turn}, true} }
+
 // reaches says that a comes before b.
-func (o *order) reaches(a, b Point) bool {
-	seen := map[Point]bool{b: true}
-	for todo := []Point{b}; len(todo) > 0; {
+func (o *order) reaches(a, b moment) bool {
+	seen := map[moment]bool{b: true}
+	for todo := []moment{b}; len(todo) > 0; {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, p := range o.before[at] {
-			if p == a {
+		for _, m := range o.before[at] {
+			if m == a {
 				return true
 			}
-			if !seen[p] {
-				seen[p] = true
-				todo = append(todo, p)
+			if !seen[m] {
+				seen[m] = true
+				todo = append(todo, m)
 			}
 		}
 	}
