@@ -11,6 +11,9 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/proto/wire"
+	"github.com/fleetune/fleetune/shared/bus"
+	"github.com/fleetune/fleetune/shared/natsd"
 	"github.com/fleetune/fleetune/worker/serving/testengine"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -302,4 +305,34 @@ func TestLevelsOfAnEngine(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"4": 4, "20": 4}, sent)
 	require.NotNil(t, row.Best)
+}
+
+// The word that an attempt need not go on counts for that attempt alone: not
+// for a later epoch, nor for one that nobody races.
+func TestEnoughIsSaidOfOneAttempt(t *testing.T) {
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1)
+	spec := s.script("enough", 2, "")
+	spec.Optimization.Objectives[0].Metric = task.MetricWallTime
+	spec.Optimization.MaxParallel, spec.Optimization.Repeats = 1, 8
+	spec.Optimization.Racing = &task.Racing{Confidence: 0.999999, MinSamples: 8} // the manager has no reason
+	spec.Command.Measure = task.MeasureWallTime
+	spec.Command.Run.Argv = []string{"sh", "-c", began + `[ $(grep -c 2 "$STAND/began") -le 4 ] || ` + gate, "sh", "{{i}}"}
+	row := s.submit(spec)
+	s.started(8 + 5) // the baseline's, and four of the other, whose fifth waits
+	running := s.experiments(row)[1]
+	b := s.connect(natsd.ManagerUser, s.nats.URL(), natsd.ManagerPassword(s.secret))
+	defer b.Close()
+	say := func(epoch int64, reason string) {
+		require.NoError(t, bus.Publish(b, wire.ControlSubject("w1"), wire.Control{Enough: []wire.Enough{
+			{Experiment: running.ID, Epoch: epoch, Reason: reason}}}))
+	}
+	say(running.Epoch+1, "of another epoch") // arrives first, and what stops an attempt first is its reason
+	say(running.Epoch, "enough")
+	s.complete("enough")
+	e := s.experiments(row)[1]
+	require.Equal(t, experiment.OutcomeStoppedEarly, *e.Outcome)
+	require.Equal(t, 4, e.Metrics[task.MetricWallTime].Count)
+	require.Equal(t, "enough", e.Failure.Message)
+	require.Equal(t, []string{"1 stopped_early accepted w1"}, s.attempts(e))
 }
