@@ -13,8 +13,8 @@ import (
 )
 
 // leastRounds is how often a confirmation launches both sides at least, time
-// permitting.
-const leastRounds = 2
+// permitting: of fewer samples nothing is significant (manager/score.Compare).
+const leastRounds = 3
 
 // Run launches the engine on the devices and measures every cell, within
 // budget; total says that the task's remaining time is what the budget comes
