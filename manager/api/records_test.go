@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/fleetune/fleetune/manager/api/apitest"
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/client"
 	"github.com/fleetune/fleetune/manager/records"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
@@ -132,4 +134,26 @@ func TestRecordsTravelAsFiles(t *testing.T) {
 		return set
 	}
 	require.Equal(t, lines(file), lines(again), "what travelled is what was measured")
+}
+
+// Who asks for answers and can have none is told why, at once.
+func TestSubmitTellsWhyNothingIsReused(t *testing.T) {
+	s := apitest.Start(t)
+	c, err := client.New(s.URL, apitest.Token)
+	require.NoError(t, err)
+	defer c.Close()
+	const file = "task_name: reuse\nparameters: {i: [1, 2]}\noptimization: {objective: minimize_t}\ncommand: {run: [x, '{{i}}']}\nrecords: {reuse: exact}\n"
+	answer, err := c.Submit(t.Context(), v1.Submission{File: "t.yaml", Source: file})
+	require.NoError(t, err)
+	require.Len(t, answer.Warnings, 1)
+	require.Equal(t, "records.reuse", answer.Warnings[0].Field)
+	require.Contains(t, answer.Warnings[0].Message, "no worker")
+	require.Equal(t, 0, answer.Task.Records.Answers)
+	require.NotEmpty(t, answer.Task.Records.Note)
+	again, err := c.Submit(t.Context(), v1.Submission{File: "t.yaml", Source: file, Name: "reuse-2"})
+	require.NoError(t, err)
+	source, err := c.Source(t.Context(), "reuse-2")
+	require.NoError(t, err)
+	require.Contains(t, fmt.Sprint(source.Spec), "operation:reuse ", "another name, the same operation")
+	require.Equal(t, "reuse-2", again.Task.Name)
 }

@@ -84,6 +84,10 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 	if err != nil {
 		return answer, err
 	}
+	if served != nil && served.Note != "" && served.Note != reuse.None {
+		answer.Warnings = append(answer.Warnings, v1.Finding{File: name, Field: "records.reuse", Severity: string(task.Warning),
+			Message: "nothing is answered from records: " + served.Note})
+	}
 	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)

@@ -29,6 +29,9 @@ const (
 	looked  = 64
 )
 
+// None is the note of a task that asks for answers where there are none yet.
+const None = "no record has the same key"
+
 // Freeze decides what serves a task. Nothing does unless its file asks for it.
 func Freeze(ctx context.Context, db *store.Store, t *task.Task) (*store.Served, store.Frozen, error) {
 	r := t.Recorded()
@@ -55,7 +58,7 @@ func Freeze(ctx context.Context, db *store.Store, t *task.Task) (*store.Served, 
 				return nil, frozen, err
 			}
 			if served.Answers = len(frozen.Answers); served.Answers == 0 {
-				served.Note = "no record has the same key"
+				served.Note = None
 			}
 		}
 	}
