@@ -43,7 +43,7 @@ type Sampler struct {
 // the best point among the first one in eta of its level goes one level up, the
 // highest level first; where none does, a new point starts at the lowest.
 func NewASHA(p sampler.Problem, inner Make) (*Sampler, error) {
-	s, err := prepare("asha", p, inner)
+	s, err := prepare(p, inner)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func NewASHA(p sampler.Problem, inner Make) (*Sampler, error) {
 // and the last a few in full, as a hedge against levels that mislead. While a
 // bracket waits, the next one begins.
 func NewHyperband(p sampler.Problem, inner Make) (*Sampler, error) {
-	s, err := prepare("hyperband", p, inner)
+	s, err := prepare(p, inner)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func NewHyperband(p sampler.Problem, inner Make) (*Sampler, error) {
 	return s, nil
 }
 
-func prepare(name string, p sampler.Problem, inner Make) (*Sampler, error) {
+func prepare(p sampler.Problem, inner Make) (*Sampler, error) {
 	options := Options{Sampler: "bayesian"}
 	if err := p.Decode(&options); err != nil {
 		return nil, err
