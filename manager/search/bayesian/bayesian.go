@@ -85,22 +85,26 @@ func (s *Sampler) Reason() string { return s.reason }
 func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pending []space.Point, n int) ([]space.Point, error) {
 	flight := append([]space.Point(nil), pending...)
 	count, share := len(history)+len(flight), 0
+	turn := 3 // the estimator's is every third
+	if n > 1 && len(history) < learned {
+		turn = 6 // of few results it can hardly spread the points of a batch
+	}
 	for k := range n {
-		if (count+k)%3 != 2 { // two turns of three
+		if (count+k)%turn != turn-1 {
 			share++
 		}
 	}
 	out := s.agree(ctx, history, flight, min(n-share, modelled/2))
 	flight = append(flight, out...)
-	for _, turn := range []struct {
+	for _, part := range []struct {
 		model sampler.Sampler
 		n     int
 	}{{s.process, min(share, modelled)}, {s.parzen, n}} {
-		ask := min(turn.n, n-len(out))
+		ask := min(part.n, n-len(out))
 		if ask == 0 {
 			continue
 		}
-		points, err := turn.model.Propose(ctx, history, flight, ask)
+		points, err := part.model.Propose(ctx, history, flight, ask)
 		if errors.Is(err, sampler.ErrExhausted) {
 			continue
 		}
