@@ -222,8 +222,8 @@ func (d *decoder) target(t *Task) {
 			}
 		}
 	}
-	if len(s.Program) > 0 && s.Launcher != "local" {
-		d.warn("program", fmt.Sprintf("has no effect with deployment_mode %s", s.Launcher), "deployment_mode: local")
+	if len(s.Program) > 0 && s.Launcher == "endpoint" {
+		d.warn("program", "has no effect with deployment_mode endpoint", "a deployment_mode that starts an engine")
 	}
 	if f.Simulate != nil {
 		s.Simulate = &Simulate{GPU: strings.ToLower(f.Simulate.GPU), Speed: f.Simulate.Speed}

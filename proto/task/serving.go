@@ -31,9 +31,9 @@ type Serving struct {
 	// Image is the container image with its tag; empty is the engine's own.
 	Image    string `json:"image,omitempty"`
 	ImageTag string `json:"runtime_image_tag,omitempty"`
-	// Program starts the engine on the local launcher: an interpreter of a
-	// virtual environment, or the engine's own program; empty is what the
-	// worker finds.
+	// Program starts the engine: an interpreter of a virtual environment, or
+	// the engine's own program, in the image where a launcher runs one; empty
+	// is what the worker finds, or what the engine's image has.
 	Program []string `json:"program,omitempty"`
 	// Endpoint is a server that runs already; launcher endpoint only.
 	Endpoint   *Endpoint   `json:"endpoint,omitempty"`

@@ -179,7 +179,9 @@ func (r *session) capture(dir string) func(string) string {
 // little time to go by itself.
 func (r *session) close(ctx context.Context, res *command.Result) *command.Result {
 	s := r.staged
-	s.enter("stop")
+	if ctx.Err() == nil { // else it is the phase before that was cut short
+		s.enter("stop")
+	}
 	err := r.server.Stop(ctx, grace)
 	log := r.server.Log()
 	r.publish(log)

@@ -37,8 +37,9 @@ var service struct {
 	err  error
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(stopService)) }
+
+func stopService(code int) {
 	if service.cmd != nil {
 		_ = service.cmd.Process.Signal(syscall.SIGTERM)
 		_ = service.cmd.Wait()
@@ -46,12 +47,6 @@ func TestMain(m *testing.M) {
 	if service.dir != "" {
 		_ = exec.Command("podman", append(storage(), "system", "reset", "--force")...).Run()
 		_ = os.RemoveAll(service.dir)
-	}
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
 	}
 	os.Exit(code)
 }

@@ -35,25 +35,45 @@ func TestHeldPort(t *testing.T) {
 // A port that somebody listens on is passed over; a released one comes again,
 // but not before the others.
 func TestPortsTakeTurns(t *testing.T) {
-	a := newRange(First, First+2)
-	l, err := listen(First + 1)
+	first := free(t)
+	a := newRange(first, first+2)
+	l, err := listen(first + 1)
 	require.NoError(t, err)
 	defer l.Close()
 	p, err := a.Take()
 	require.NoError(t, err)
-	require.Equal(t, First, p.Number)
+	require.Equal(t, first, p.Number)
 	q, err := a.Take()
 	require.NoError(t, err)
-	require.Equal(t, First+2, q.Number)
+	require.Equal(t, first+2, q.Number)
 	_, err = a.Take()
 	require.ErrorIs(t, err, ErrNone)
 	p.Release()
 	p.Release()
 	again, err := a.Take()
 	require.NoError(t, err)
-	require.Equal(t, First, again.Number)
+	require.Equal(t, first, again.Number)
 	again.Release()
 	q.Release()
+}
+
+// free finds three ports in a row that nobody has.
+func free(t *testing.T) int {
+	t.Helper()
+	for first := Last - 2; first > First; first -= 3 {
+		taken := false
+		for number := first; number < first+3; number++ {
+			socket, err := hold(number)
+			if taken = taken || err != nil; err == nil {
+				require.NoError(t, unix.Close(socket))
+			}
+		}
+		if !taken {
+			return first
+		}
+	}
+	t.Fatal("no three free ports in a row")
+	return 0
 }
 
 func TestRangeKeepsClearOfOthers(t *testing.T) {
