@@ -3,8 +3,9 @@
 # library, at the versions and digests of scripts/llama/package-lock.json, and a
 # small model of random weights. Needs say.sh and $root.
 
-# have_llama says whether this machine can run the stand.
 # shellcheck disable=SC2154 # root is the caller's
+
+# have_llama says whether this machine can run the stand.
 have_llama() {
   [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] && command -v npm >/dev/null && command -v node >/dev/null &&
     node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
