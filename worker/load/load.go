@@ -224,6 +224,7 @@ func (r *run) open(c *conversation.Conversation) (drive.Session, error) {
 	}
 	target, isolated := r.plan.Marker.Isolation()
 	switch {
+	case target == "" || target == play.NoMarker:
 	case !isolated:
 		s.Marker = play.Own(r.plan.Benchmark, s.ID(), r.plan.Marker)
 	case r.warming.Load():

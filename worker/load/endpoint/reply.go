@@ -80,26 +80,26 @@ type content struct {
 }
 
 type usage struct {
-	Prompt     *int `json:"prompt_tokens"`
-	Completion *int `json:"completion_tokens"`
-	Input      *int `json:"input_tokens"`
-	Output     *int `json:"output_tokens"`
-	Total      *int `json:"total_tokens"`
-	Details    *struct {
-		Cached *int `json:"cached_tokens"`
-	} `json:"prompt_tokens_details"`
-	InputDetails *struct {
-		Cached *int `json:"cached_tokens"`
-	} `json:"input_tokens_details"`
-	CompletionDetails *struct {
-		Reasoning *int `json:"reasoning_tokens"`
-	} `json:"completion_tokens_details"`
-	OutputDetails *struct {
-		Reasoning *int `json:"reasoning_tokens"`
-	} `json:"output_tokens_details"`
-	CacheRead  *int `json:"cache_read_input_tokens"`
-	CacheWrite *int `json:"cache_creation_input_tokens"`
-	CacheMiss  *int `json:"prompt_cache_miss_tokens"`
+	Prompt            *int              `json:"prompt_tokens"`
+	Completion        *int              `json:"completion_tokens"`
+	Input             *int              `json:"input_tokens"`
+	Output            *int              `json:"output_tokens"`
+	Total             *int              `json:"total_tokens"`
+	Details           *cachedDetails    `json:"prompt_tokens_details"`
+	InputDetails      *cachedDetails    `json:"input_tokens_details"`
+	CompletionDetails *reasoningDetails `json:"completion_tokens_details"`
+	OutputDetails     *reasoningDetails `json:"output_tokens_details"`
+	CacheRead         *int              `json:"cache_read_input_tokens"`
+	CacheWrite        *int              `json:"cache_creation_input_tokens"`
+	CacheMiss         *int              `json:"prompt_cache_miss_tokens"`
+}
+
+type cachedDetails struct {
+	Cached *int `json:"cached_tokens"`
+}
+
+type reasoningDetails struct {
+	Reasoning *int `json:"reasoning_tokens"`
 }
 
 type outputItem struct {

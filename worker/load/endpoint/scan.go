@@ -20,13 +20,15 @@ func scan(data []byte, d *Delta) bool {
 		case "choices":
 			return s.array(func() bool { return s.choice(d) })
 		case "usage":
-			raw, ok := s.skip()
-			if !ok || string(raw) == "null" {
-				return ok
+			if s.null() {
+				return true
 			}
 			var u usage
-			if json.Unmarshal(raw, &u) != nil {
-				return false
+			if from := s.at; !s.usage(&u) {
+				s.at, u = from, usage{}
+				if raw, ok := s.skip(); !ok || json.Unmarshal(raw, &u) != nil {
+					return false
+				}
 			}
 			counts := u.counts()
 			d.Usage = &counts

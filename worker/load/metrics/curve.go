@@ -20,28 +20,24 @@ func curves(points []point, from, to int64) map[string]*Stats {
 	if to <= from || len(points) == 0 {
 		return nil
 	}
-	var all, prefill, decode, inflight, prefillRate, decodeRate steps
-	for _, p := range points {
-		split := p.first
-		if split <= p.start || split > p.end {
-			split = p.end // nothing came: the whole request was prefill
+	o := ordered(points)
+	one := func(*point) float64 { return 1 }
+	input := func(p *point) float64 { return p.input }
+	output := func(p *point) float64 { return p.output }
+	all := o.steps(atStart, atEnd, one)
+	prefill, decode := o.steps(atStart, atSplit, one), o.steps(atSplit, atEnd, one)
+	inflight := merge(o.steps(atStart, atEnd, input), o.steps(atSplit, atEnd, output))
+	prefillRate := o.steps(atStart, atSplit, func(p *point) float64 {
+		if !p.came() {
+			return 0 // nothing came: no prefill was finished
 		}
-		all.add(p.start, p.end, 1)
-		prefill.add(p.start, split, 1)
-		decode.add(split, p.end, 1)
-		inflight.add(p.start, split, p.input)
-		inflight.add(split, p.end, p.input+p.output)
-		if p.first > p.start && p.first <= p.end {
-			prefillRate.add(p.start, split, p.input/(float64(split-p.start)/nsPerS))
-		}
-		if p.end > split {
-			decodeRate.add(split, p.end, p.output/(float64(p.end-split)/nsPerS))
-		}
-	}
+		return p.input / (float64(p.first-p.start) / nsPerS)
+	})
+	decodeRate := o.steps(atSplit, atEnd, func(p *point) float64 { return p.output / (float64(p.end-p.split()) / nsPerS) })
 	concurrency := all.segments(from, to)
 	prefilling, decoding := prefill.segments(from, to), decode.segments(from, to)
 	prefillTokens, decodeTokens := prefillRate.segments(from, to), decodeRate.segments(from, to)
-	total := append(append(steps{}, prefillRate...), decodeRate...).segments(from, to)
+	total := merge(prefillRate, decodeRate).segments(from, to)
 	out := map[string]*Stats{
 		"effective_concurrency":                 weigh(concurrency),
 		"effective_prefill_concurrency":         weigh(prefilling),
@@ -53,8 +49,8 @@ func curves(points []point, from, to int64) map[string]*Stats {
 		"active_concurrency":                    weigh(positive(concurrency)),
 		"active_prefill_concurrency":            weigh(positive(prefilling)),
 		"active_decode_concurrency":             weigh(positive(decoding)),
-		"effective_prefill_throughput_per_user": weigh(quotient(&prefillRate, &prefill, from, to)),
-		"effective_decode_throughput_per_user":  weigh(quotient(&decodeRate, &decode, from, to)),
+		"effective_prefill_throughput_per_user": weigh(quotient(prefillRate, prefill, from, to)),
+		"effective_decode_throughput_per_user":  weigh(quotient(decodeRate, decode, from, to)),
 	}
 	for tag, s := range out {
 		if s == nil {
@@ -82,12 +78,84 @@ type step struct {
 	delta float64
 }
 
+// steps are in the order of their instants.
 type steps []step
 
-func (s *steps) add(from, to int64, height float64) {
-	if to > from && height != 0 {
-		*s = append(*s, step{from, height}, step{to, -height})
+// An edge is an instant of every request: its start, the split between prefill
+// and decode, or its end.
+type edge int
+
+const (
+	atStart edge = iota
+	atSplit
+	atEnd
+)
+
+// came says that a first chunk came.
+func (p *point) came() bool { return p.first > p.start && p.first <= p.end }
+
+// split is when decode began; without a first chunk the whole request was
+// prefill.
+func (p *point) split() int64 {
+	if p.came() {
+		return p.first
 	}
+	return p.end
+}
+
+func (p *point) at(e edge) int64 {
+	switch e {
+	case atStart:
+		return p.start
+	case atSplit:
+		return p.split()
+	}
+	return p.end
+}
+
+// order holds the requests in the order of each edge, so that curves are made
+// by merging instead of sorting anew.
+type order [3][]*point
+
+func ordered(points []point) order {
+	var o order
+	for e := range o {
+		o[e] = make([]*point, len(points))
+		for i := range points {
+			o[e][i] = &points[i]
+		}
+		slices.SortFunc(o[e], func(a, b *point) int { return cmp.Compare(a.at(edge(e)), b.at(edge(e))) })
+	}
+	return o
+}
+
+// steps gives every request a height between two of its edges.
+func (o *order) steps(from, to edge, height func(*point) float64) steps {
+	up, down := make(steps, 0, len(o[from])), make(steps, 0, len(o[to]))
+	for _, p := range o[from] {
+		if h := height(p); p.at(to) > p.at(from) && h != 0 {
+			up = append(up, step{p.at(from), h})
+		}
+	}
+	for _, p := range o[to] {
+		if h := height(p); p.at(to) > p.at(from) && h != 0 {
+			down = append(down, step{p.at(to), -h})
+		}
+	}
+	return merge(up, down)
+}
+
+// merge keeps the order of two lists.
+func merge(a, b steps) steps {
+	out := make(steps, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].at <= b[0].at {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
 }
 
 // A segment is a stretch of time at one height.
@@ -98,8 +166,7 @@ type segment struct {
 
 // segments cuts the sum of all steps into stretches inside [from, to].
 func (s steps) segments(from, to int64) []segment {
-	slices.SortFunc(s, func(a, b step) int { return cmp.Compare(a.at, b.at) })
-	var out []segment
+	out := make([]segment, 0, len(s)+1)
 	var height float64
 	var open int
 	at := from
@@ -140,31 +207,29 @@ func positive(in []segment) []segment {
 }
 
 // quotient is a ÷ b over the time in which b is above zero.
-func quotient(a, b *steps, from, to int64) []segment {
-	type both struct {
-		at     int64
-		da, db float64
-	}
-	var all []both
-	for _, s := range *a {
-		all = append(all, both{at: s.at, da: s.delta})
-	}
-	for _, s := range *b {
-		all = append(all, both{at: s.at, db: s.delta})
-	}
-	slices.SortFunc(all, func(a, b both) int { return cmp.Compare(a.at, b.at) })
+func quotient(a, b steps, from, to int64) []segment {
 	var out []segment
 	var ha, hb float64
 	at := from
-	for _, e := range all {
+	for len(a)+len(b) > 0 {
+		isA := len(b) == 0 || len(a) > 0 && a[0].at <= b[0].at
+		var e step
+		if isA {
+			e, a = a[0], a[1:]
+		} else {
+			e, b = b[0], b[1:]
+		}
 		if x := min(max(e.at, from), to); x > at {
 			if hb > 0.5 {
 				out = append(out, segment{float64(x - at), max(ha, 0) / hb})
 			}
 			at = x
 		}
-		ha += e.da
-		hb += e.db
+		if isA {
+			ha += e.delta
+		} else {
+			hb += e.delta
+		}
 	}
 	return out
 }
