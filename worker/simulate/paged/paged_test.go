@@ -68,6 +68,11 @@ func TestTheSameBeginningIsFoundAgain(t *testing.T) {
 	require.Equal(t, 2, p.Match(Hashes(append(first, 9, 9, 9, 9), 4)))
 	require.Equal(t, 1, p.Match(Hashes([]uint32{1, 2, 3, 4, 9, 9, 9, 9}, 4)))
 	require.Equal(t, 0, p.Match(Hashes([]uint32{9, 2, 3, 4, 5, 6, 7, 8}, 4)), "a block counts only after what came before it")
+	other, ok := p.Allocate(1)
+	require.True(t, ok)
+	p.Fill(other[0], Hashes([]uint32{9, 9, 9, 9}, 4)[0])
+	require.Equal(t, 1, p.Match(Hashes([]uint32{9, 9, 9, 9, 5, 6, 7, 8}, 4)), "nor after anything else")
+	p.Free(other)
 	require.True(t, p.Flush())
 	require.Equal(t, 0, p.Match(Hashes(first, 4)))
 }

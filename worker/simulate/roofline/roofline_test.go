@@ -157,6 +157,8 @@ func TestLinksDecideWhatTensorParallelismCosts(t *testing.T) {
 		return decode(on(t, gpu, llama8B(), nil), 8, 512) / decode(on(t, gpu, llama8B(), two), 8, 512)
 	}
 	require.Greater(t, gain("a100-80"), gain("a100-80-pcie"))
+	hosted := on(t, "a100-80", llama8B(), func(c *Config) { c.TP, c.GPU.Switched = 2, false })
+	require.Greater(t, decode(hosted, 1, 512), decode(on(t, "a100-80", llama8B(), two), 1, 512), "the way over the host takes longer, whatever its width")
 }
 
 func TestALatentCacheIsSmallAndNotDividedByRanks(t *testing.T) {
