@@ -13,6 +13,7 @@ import (
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/worker/launch"
+	"github.com/fleetune/fleetune/worker/serving/testengine"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,7 +23,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testengine.Main()
+	goleak.VerifyTestMain(m)
+}
 
 func golden(t *testing.T, name string, got any) {
 	t.Helper()
