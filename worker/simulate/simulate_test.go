@@ -90,6 +90,9 @@ func TestTheEngineServesAndEndsWhenTold(t *testing.T) {
 	p := start(t, fast+"serve meta-llama/Llama-3.2-1B --port 0 --disable-custom-all-reduce")
 	url, log := p.serving(t)
 	require.Contains(t, log, "without effect here: --disable-custom-all-reduce")
+	vllm, err := engine.Lookup("vllm")
+	require.NoError(t, err)
+	require.NotEmpty(t, vllm.ReadLog(log)[engine.SettingKVTokens], "its log is read like the engine's own")
 	response, err := http.Get(url + "/health") //nolint:noctx // the program ends with the test
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
