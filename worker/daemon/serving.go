@@ -194,7 +194,7 @@ func (w *workshop) kind(c Config, devices *device.Semaphore) *serving.Kind {
 	}
 	return serving.New(serving.Config{
 		Launchers: w.launchers, Hub: w.hub, Programs: programs, Simulator: executable, Secret: c.secret,
-		Devices: devices.Devices, Datasets: filepath.Join(c.Dir, "datasets"),
+		Devices: devices.Devices, Meter: serving.Driver, Datasets: filepath.Join(c.Dir, "datasets"),
 	})
 }
 
