@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -14,6 +15,7 @@ import (
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/engine"
+	"github.com/fleetune/fleetune/shared/hardware"
 )
 
 // lookAt bounds how many points are planned to find those that are the same or
@@ -38,6 +40,7 @@ func (r *Rehearsal) serving(t *task.Task, examples int) {
 	}
 	if s.Simulate != nil {
 		r.Image, r.Simulated = "", s.Simulate.GPU
+		r.simulated(s, e)
 	} else if r.Image == "" && s.Launcher != "local" && s.Endpoint == nil {
 		r.fail("image", "is missing: no image of "+e.Name()+" is known", "the name of a container image")
 	}
@@ -65,6 +68,20 @@ func (r *Rehearsal) serving(t *task.Task, examples int) {
 		return
 	}
 	r.look(e, t, points, examples)
+}
+
+// simulated refuses what the simulated engine cannot stand in for.
+func (r *Rehearsal) simulated(s *task.Serving, e *engine.Engine) {
+	if _, err := hardware.Lookup(s.Simulate.GPU); err != nil {
+		r.Problems = append(r.Problems, task.Problem{Field: "simulate.gpu", Severity: task.Error, Message: "names a GPU that is not simulated",
+			Expected: "one of " + strings.Join(hardware.Names(), ", "), Nearest: space.Nearest(s.Simulate.GPU, hardware.Names())})
+	}
+	if e.Name() != engine.VLLM && e.Name() != engine.SGLang {
+		r.fail("simulate", "stands beside "+e.Name()+", which is not simulated", "vllm or sglang as base_runtime")
+	}
+	if s.Benchmark.Task != "text-to-text" {
+		r.fail("simulate", "stands beside "+s.Benchmark.Task+", which is not simulated", "text-to-text as benchmark.task")
+	}
 }
 
 func (r *Rehearsal) look(e *engine.Engine, t *task.Task, points func(func(space.Point) bool), examples int) {

@@ -5,8 +5,8 @@
 // and its times by the model that shared/docs/simulated-engine.md describes.
 // Whatever it prints or sends says so.
 //
-// This package is its program. What it is made of lies below: hardware and model
-// are tables, settings reads the command line, roofline and paged cost and hold
+// This package is its program. What it is made of lies below: model
+// and shared/hardware are tables, settings reads the command line, roofline and paged cost and hold
 // what batching schedules, clock runs that in time, openai serves it.
 package simulate
 
@@ -21,7 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetune/fleetune/proto/task"
-	"github.com/fleetune/fleetune/worker/simulate/hardware"
+	"github.com/fleetune/fleetune/shared/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/model"
 	"github.com/fleetune/fleetune/worker/simulate/settings"
 )

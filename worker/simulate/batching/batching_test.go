@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fleetune/fleetune/proto/task"
-	"github.com/fleetune/fleetune/worker/simulate/hardware"
+	"github.com/fleetune/fleetune/shared/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/roofline"
 )
 

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/batching"
-	"github.com/fleetune/fleetune/worker/simulate/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/roofline"
 )
 

@@ -15,11 +15,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/hardware"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/scrape"
 	"github.com/fleetune/fleetune/worker/simulate/batching"
 	"github.com/fleetune/fleetune/worker/simulate/clock"
-	"github.com/fleetune/fleetune/worker/simulate/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/model"
 	"github.com/fleetune/fleetune/worker/simulate/settings"
 )

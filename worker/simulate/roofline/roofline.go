@@ -11,7 +11,7 @@ import (
 	"math"
 
 	"github.com/fleetune/fleetune/proto/task"
-	"github.com/fleetune/fleetune/worker/simulate/hardware"
+	"github.com/fleetune/fleetune/shared/hardware"
 )
 
 // Constants of the model.

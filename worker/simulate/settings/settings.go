@@ -12,8 +12,8 @@ import (
 
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/engine"
+	"github.com/fleetune/fleetune/shared/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/batching"
-	"github.com/fleetune/fleetune/worker/simulate/hardware"
 	"github.com/fleetune/fleetune/worker/simulate/roofline"
 )
 

@@ -1,6 +1,7 @@
 // Package hardware is the table of GPUs that the simulated engine knows: what
-// their makers publish, and nothing measured. The sources are named in each
-// entry; figures of tensor cores are without sparsity.
+// their makers publish, and nothing measured. Workers simulate with it, and the
+// manager refuses what cannot be simulated. The sources are named in each entry;
+// figures of tensor cores are without sparsity.
 package hardware
 
 import (
