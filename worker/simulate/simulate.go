@@ -5,9 +5,9 @@
 // and its times by the model that shared/docs/simulated-engine.md describes.
 // Whatever it prints or sends says so.
 //
-// This package is its program. What it is made of lies below: model
-// and shared/hardware are tables, settings reads the command line, roofline and paged cost and hold
-// what batching schedules, clock runs that in time, openai serves it.
+// This package is its program. Below lie its parts: settings reads the command
+// line and model the model's shape, roofline and paged cost and hold what batching
+// schedules, clock runs that in time, vocabulary speaks and openai serves.
 package simulate
 
 import (
