@@ -77,6 +77,7 @@ type Agent struct {
 
 	mu       sync.Mutex
 	attempts map[uuid.UUID]*attempt
+	loads    map[uuid.UUID]bool // by task: a claim for a share of it is out
 	reports  map[string]*report // not yet confirmed, by key
 	outbox   []*report          // on their way out
 	queues   []wire.Queue
@@ -107,7 +108,7 @@ func New(c Config) (*Agent, error) {
 		wake: make(chan struct{}, 1), poke: make(chan struct{}, 1),
 		slots:    make(chan struct{}, c.Staging),
 		sendable: make(chan struct{}, 1), batch: map[string]int{},
-		attempts: map[uuid.UUID]*attempt{}, reports: map[string]*report{},
+		attempts: map[uuid.UUID]*attempt{}, loads: map[uuid.UUID]bool{}, reports: map[string]*report{},
 		lease: 30 * time.Second, every: time.Second,
 	}
 	if err := a.loadSpool(); err != nil {

@@ -25,24 +25,32 @@ func (l Load) Stage(ctx context.Context, j command.Job) (Staged, *command.Result
 // shareDelay is how long an offer that is left to another worker stays away.
 const shareDelay = 250 * time.Millisecond
 
-// shares says that this worker has a share of the offer's load already, or is
-// about to claim one: shares are for workers of their own, so the offer is
-// left to another.
-func (a *Agent) shares(o wire.Offer, claiming []wire.Offer) bool {
+// shares says that this worker has a share of the offer's load already, or a
+// claim out for one: shares are for workers of their own, so the offer is left
+// to another. If not, the claim counts as out until it is settled.
+func (a *Agent) shares(o wire.Offer) bool {
 	if o.Kind != task.KindLoad {
 		return false
 	}
-	for _, c := range claiming {
-		if c.Task == o.Task {
-			return true
-		}
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.loads[o.Task] {
+		return true
+	}
 	for _, at := range a.attempts {
 		if at.offer.Task == o.Task {
 			return true
 		}
 	}
+	a.loads[o.Task] = true
 	return false
+}
+
+// settled forgets that claims were out: what was granted is an attempt now.
+func (a *Agent) settled(offers []wire.Offer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, o := range offers {
+		delete(a.loads, o.Task)
+	}
 }

@@ -155,7 +155,7 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 			_ = m.NakWithDelay(time.Second) // if this is lost, AckWait brings it back
 			continue
 		}
-		if a.shares(o, offers) {
+		if a.shares(o) {
 			_ = m.NakWithDelay(shareDelay) // if this is lost, AckWait brings it back
 			continue
 		}
@@ -171,6 +171,7 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 	if len(offers) == 0 {
 		return
 	}
+	defer a.settled(offers)
 	reply, err := a.ask(ctx, c)
 	if err != nil || len(reply.Grants) != len(offers) {
 		// Granted or not, we do not know. If granted, our next beat does not
