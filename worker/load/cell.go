@@ -40,6 +40,10 @@ type CellOptions struct {
 	// RequestTimeout bounds one request; 0 sets no bound.
 	RequestTimeout time.Duration
 	SLOs           []metrics.SLO
+	// GPUTelemetry is AutoGPUs, telemetry.Local or the URL of a DCGM exporter, GPUs the
+	// devices' ids to keep to; the figures are then in Full.
+	GPUTelemetry string
+	GPUs         []string
 	// Seed makes the prompts repeatable: the same cell and seed send the same
 	// ones, in the same order.
 	Seed int64
@@ -158,6 +162,7 @@ func (c Cell) plan(opt CellOptions) (*Plan, error) {
 		Target: transport.Config{URLs: []string{opt.URL}, APIKey: opt.APIKey, Timeout: opt.RequestTimeout,
 			Options: endpoint.Options{Kind: kind, Stream: kind.Streams(), IgnoreEOS: !scenario.Dataset && kind.Streams(), LegacyMaxTokens: true, Extra: extra}},
 		Models: []string{opt.Model}, SLOs: opt.SLOs, Seed: opt.Seed, Counter: opt.Counter,
+		GPUTelemetry: opt.GPUTelemetry, GPUs: opt.GPUs,
 		Profile: drive.Phase{Shape: drive.Shape{Kind: drive.Closed, Concurrency: c.Concurrency},
 			Requests: opt.Requests, Duration: opt.Duration, Grace: drive.DefaultGrace},
 	}
