@@ -106,6 +106,8 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	a.whyRoutes(api)
 	a.insightRoutes(api)
 	a.exportRoutes(api)
+	a.compareRoutes(api)
+	a.reportRoutes(api)
 	a.recordRoutes(api)
 	a.workerRoutes(api)
 	a.presetRoutes(api)

@@ -94,7 +94,7 @@ that "fleetune up" runs on this machine.`,
 	}
 	group("tasks", a.submitCommand(), a.waitCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.applyCommand(), a.presetsCommand(), a.convertCommand())
 	group("look", a.tasksCommand(), a.showCommand(), a.experimentsCommand(), a.bestCommand(), a.watchCommand(), a.logsCommand(),
-		a.insightCommand(), a.recordsCommand(), a.whyCommand(), a.compareCommand(), a.exportCommand())
+		a.insightCommand(), a.recordsCommand(), a.whyCommand(), a.compareCommand(), a.reportCommand(), a.exportCommand())
 	group("fleet", a.workersCommand(), a.drainCommand())
 	group("measure", a.samplersCommand())
 	for _, c := range a.Commands {

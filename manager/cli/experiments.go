@@ -150,7 +150,7 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 	for _, name := range names {
 		m := e.Metrics[name]
 		if serving != nil {
-			f.add("metric", "%s %s (spread %s, %d samples)", name, figure(m.Median, m.Unit), figure(m.Spread, m.Unit), m.Count)
+			f.add("metric", "%s %s (spread %s, %d samples)", name, terminal.Quantity(m.Median, m.Unit), terminal.Quantity(m.Spread, m.Unit), m.Count)
 			continue
 		}
 		f.add("metric", "%s %s %s (spread %s, %d samples)", name, terminal.Number(m.Median), m.Unit, terminal.Number(m.Spread), m.Count)

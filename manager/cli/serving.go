@@ -63,32 +63,6 @@ func (a *app) printSimulated(gpu string) error {
 	return a.printf("%s\n", a.Out.Paint(terminal.Yellow, terminal.Clean("simulated "+simulatedLine(gpu))))
 }
 
-// span writes seconds in the unit that fits.
-func span(seconds float64) string {
-	switch size := math.Abs(seconds); {
-	case size >= 1 || size == 0:
-		return terminal.Number(seconds) + " s"
-	case size >= 1e-3:
-		return terminal.Number(seconds*1e3) + " ms"
-	default:
-		return terminal.Number(seconds*1e6) + " µs"
-	}
-}
-
-// figure writes a metric's value in the unit that fits.
-func figure(value float64, unit string) string {
-	switch unit {
-	case "s":
-		return span(value)
-	case "bytes":
-		return terminal.Number(value/(1<<30)) + " GiB"
-	case "":
-		return terminal.Number(value)
-	default:
-		return terminal.Number(value) + " " + unit
-	}
-}
-
 // servingOf is what the accepted attempt of an experiment measured, or else
 // the last one that measured anything.
 func servingOf(e v1.Detailed) *v1.Serving {
@@ -114,7 +88,7 @@ func (a *app) addEngine(f *fields, s *v1.Serving) {
 		f.add("image", "%s %s", s.Image, s.ImageDigest)
 	}
 	f.add("world size", "%d", s.WorldSize)
-	f.add("loaded in", "%s", span(s.LoadSeconds))
+	f.add("loaded in", "%s", terminal.Seconds(s.LoadSeconds))
 	f.add("command", "%s", strings.Join(s.Command, " "))
 	for _, name := range slices.Sorted(maps.Keys(s.Effective)) {
 		f.add("effective", "%s = %s", name, s.Effective[name])
@@ -187,7 +161,7 @@ func cellRow(t *terminal.Table, columns []cellColumn, c v1.Cell) []string {
 		}
 		text := ""
 		if m, ok := c.Metrics[column.metric]; ok {
-			text = figure(m.Median, m.Unit)
+			text = terminal.Quantity(m.Median, m.Unit)
 		}
 		row = append(row, text)
 	}
@@ -221,7 +195,7 @@ func (a *app) printPromises(cells []v1.Cell) error {
 	for _, c := range cells {
 		for _, p := range c.Promises {
 			any = true
-			t.Add(c.Scenario, fmt.Sprint(c.Concurrency), p.Metric, span(p.Threshold), span(p.Actual),
+			t.Add(c.Scenario, fmt.Sprint(c.Concurrency), p.Metric, terminal.Seconds(p.Threshold), terminal.Seconds(p.Actual),
 				fmt.Sprintf("%+.1f %%", 100*p.Margin), p.Severity)
 		}
 	}
@@ -264,9 +238,9 @@ func (a *app) printBestServing(d v1.Task, best v1.Best, detail v1.Detailed) erro
 	}
 	for _, name := range servingMetrics(names, best.Metrics) {
 		m := best.Metrics[name]
-		row := []string{name, figure(m.Median, m.Unit)}
+		row := []string{name, terminal.Quantity(m.Median, m.Unit)}
 		if was, ok := baseline[name]; ok {
-			row = append(row, figure(was.Median, was.Unit), change(was.Median, m.Median))
+			row = append(row, terminal.Quantity(was.Median, was.Unit), change(was.Median, m.Median))
 		}
 		t.Add(row...)
 	}
@@ -331,5 +305,5 @@ func promised(s *v1.Serving) string {
 		return fmt.Sprintf("kept in every cell (%d of %d terms)", kept, all)
 	}
 	return fmt.Sprintf("missed: %d of %d terms are kept; the worst is %s, %s instead of %s in %s × %d (%s)",
-		kept, all, worst.Metric, span(worst.Actual), span(worst.Threshold), where.Scenario, where.Concurrency, worst.Severity)
+		kept, all, worst.Metric, terminal.Seconds(worst.Actual), terminal.Seconds(worst.Threshold), where.Scenario, where.Concurrency, worst.Severity)
 }

@@ -60,6 +60,32 @@ func Number(f float64) string {
 	return text
 }
 
+// Seconds writes a time in the unit that fits.
+func Seconds(s float64) string {
+	switch size := math.Abs(s); {
+	case size >= 1 || size == 0:
+		return Number(s) + " s"
+	case size >= 1e-3:
+		return Number(s*1e3) + " ms"
+	default:
+		return Number(s*1e6) + " µs"
+	}
+}
+
+// Quantity writes a metric's value in the unit that fits.
+func Quantity(value float64, unit string) string {
+	switch unit {
+	case "s":
+		return Seconds(value)
+	case "bytes":
+		return Number(value/(1<<30)) + " GiB"
+	case "":
+		return Number(value)
+	default:
+		return Number(value) + " " + unit
+	}
+}
+
 // Count writes a whole number with commas between thousands.
 func Count(f float64) string {
 	if math.IsInf(f, 0) {

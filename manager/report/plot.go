@@ -1,0 +1,233 @@
+package report
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// A Plot is a chart with two axes, in the figures' own units; Frame turns it
+// into places on the page.
+type Plot struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	XLabel string `json:"x_label"`
+	YLabel string `json:"y_label"`
+	// Categories stand along the x axis where it has no numbers.
+	Categories []string `json:"categories,omitempty"`
+	LogY       bool     `json:"log_y,omitempty"`
+	Series     []Series `json:"series"`
+	Rules      []Rule   `json:"rules,omitempty"`
+	Note       string   `json:"note,omitempty"`
+}
+
+// A Series is points, joined by a line or not.
+type Series struct {
+	Name string `json:"name"`
+	// Class is the style: best, baseline, front, failed or other.
+	Class string `json:"class"`
+	// Line is empty, straight or step.
+	Line string `json:"line,omitempty"`
+	Dots []Dot  `json:"dots"`
+}
+
+// A Dot is one point. Its label is what a reader sees who points at it.
+type Dot struct {
+	X     float64 `json:"x"`
+	Y     float64 `json:"y"`
+	Label string  `json:"label,omitempty"`
+}
+
+// A Rule is a horizontal line across the plot.
+type Rule struct {
+	Y     float64 `json:"y"`
+	Label string  `json:"label"`
+	Class string  `json:"class"`
+}
+
+// The size of a plot's drawing and of the area within it, in its own units.
+const (
+	plotWidth, plotHeight      = 640.0, 300.0
+	left, right, top, bottomAt = 74.0, 626.0, 14.0, 250.0
+)
+
+// A Frame places a plot's figures on its drawing.
+type Frame struct {
+	Plot
+	lowX, highX, lowY, highY float64
+}
+
+// Frame finds the ranges that hold all of the plot.
+func (p Plot) Frame() Frame {
+	f := Frame{Plot: p, lowX: math.Inf(1), highX: math.Inf(-1), lowY: math.Inf(1), highY: math.Inf(-1)}
+	for _, s := range p.Series {
+		for _, d := range s.Dots {
+			f.lowX, f.highX = min(f.lowX, d.X), max(f.highX, d.X)
+			f.lowY, f.highY = min(f.lowY, d.Y), max(f.highY, d.Y)
+		}
+	}
+	for _, r := range p.Rules {
+		f.lowY, f.highY = min(f.lowY, r.Y), max(f.highY, r.Y)
+	}
+	if n := len(p.Categories); n > 0 {
+		f.lowX, f.highX = -0.3, float64(n)-0.7
+	}
+	f.lowX, f.highX = widen(f.lowX, f.highX, 0.02)
+	if p.LogY {
+		low, high := widen(math.Log10(f.lowY), math.Log10(f.highY), 0.06)
+		f.lowY, f.highY = math.Pow(10, low), math.Pow(10, high)
+		return f
+	}
+	low, high := widen(f.lowY, f.highY, 0.06)
+	if f.lowY >= 0 && low < 0 || f.lowY > 0 && f.lowY < f.highY/3 {
+		low = 0 // near the ground the ground belongs to the picture
+	}
+	f.lowY, f.highY = low, high
+	return f
+}
+
+// widen leaves some room at both ends, and makes a range of a single value.
+func widen(low, high, by float64) (float64, float64) {
+	if math.IsInf(low, 0) || math.IsInf(high, 0) {
+		return 0, 1
+	}
+	room := (high - low) * by
+	if room < 1/huge {
+		room = max(math.Abs(high)*0.1, 1e-9)
+	}
+	return low - room, high + room
+}
+
+// PX is where an x lies.
+func (f Frame) PX(x float64) string {
+	return px(left + (x-f.lowX)/(f.highX-f.lowX)*(right-left))
+}
+
+// PY is where a y lies; up is more.
+func (f Frame) PY(y float64) string {
+	at := (y - f.lowY) / (f.highY - f.lowY)
+	if f.LogY {
+		at = (math.Log10(y) - math.Log10(f.lowY)) / (math.Log10(f.highY) - math.Log10(f.lowY))
+	}
+	return px(bottomAt - at*(bottomAt-top))
+}
+
+// Above is where a label stands above a rule.
+func (f Frame) Above(y float64) string {
+	at, err := strconv.ParseFloat(f.PY(y), 64)
+	if err != nil {
+		return px(top)
+	}
+	return px(max(at-4, top+8))
+}
+
+// Path joins a series' dots.
+func (f Frame) Path(s Series) string {
+	var b strings.Builder
+	for i, d := range s.Dots {
+		switch {
+		case i == 0:
+			b.WriteString("M" + f.PX(d.X) + " " + f.PY(d.Y))
+		case s.Line == "step":
+			b.WriteString("H" + f.PX(d.X) + "V" + f.PY(d.Y))
+		default:
+			b.WriteString("L" + f.PX(d.X) + " " + f.PY(d.Y))
+		}
+	}
+	return b.String()
+}
+
+// A Tick is a marked place of an axis.
+type Tick struct {
+	At    string
+	Label string
+}
+
+// XTicks mark the x axis.
+func (f Frame) XTicks() []Tick {
+	var ticks []Tick
+	if n := len(f.Categories); n > 0 {
+		every := (n + 11) / 12
+		for i, c := range f.Categories {
+			if i%every == 0 {
+				ticks = append(ticks, Tick{f.PX(float64(i)), shorten(c, 14)})
+			}
+		}
+		return ticks
+	}
+	for _, v := range nice(f.lowX, f.highX, 8) {
+		ticks = append(ticks, Tick{f.PX(v), number(v)})
+	}
+	return ticks
+}
+
+// YTicks mark the y axis.
+func (f Frame) YTicks() []Tick {
+	var ticks []Tick
+	values := nice(f.lowY, f.highY, 5)
+	if f.LogY {
+		values = decades(f.lowY, f.highY)
+	}
+	for _, v := range values {
+		ticks = append(ticks, Tick{f.PY(v), number(v)})
+	}
+	return ticks
+}
+
+// nice lists round values within a range: steps of 1, 2 or 5 times a power of
+// ten, about n of them.
+func nice(low, high float64, n int) []float64 {
+	raw := (high - low) / float64(n)
+	if !(raw > 0) || math.IsInf(raw, 0) {
+		return nil
+	}
+	size := math.Pow(10, math.Floor(math.Log10(raw)))
+	step := 10 * size
+	for _, m := range []float64{1, 2, 5} {
+		if m*size >= raw {
+			step = m * size
+			break
+		}
+	}
+	var list []float64
+	for k := math.Ceil(low / step); k*step <= high && len(list) < 4*n; k++ {
+		list = append(list, k*step)
+	}
+	return list
+}
+
+// decades lists 1, 2 and 5 times powers of ten; the powers alone where those
+// are many.
+func decades(low, high float64) []float64 {
+	steps := []float64{1, 2, 5}
+	if math.Log10(high/low) > 2.5 {
+		steps = steps[:1]
+	}
+	var list []float64
+	for p := math.Floor(math.Log10(low)); p <= math.Log10(high); p++ {
+		for _, m := range steps {
+			if v := m * math.Pow(10, p); v >= low && v <= high {
+				list = append(list, v)
+			}
+		}
+	}
+	return list
+}
+
+func px(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+
+// number writes a number with four significant digits.
+func number(v float64) string {
+	text := strconv.FormatFloat(v, 'g', 4, 64)
+	if strings.Contains(text, "e") && math.Abs(v) >= 1e-4 && math.Abs(v) < 1e9 {
+		text = strconv.FormatFloat(math.Round(v), 'f', -1, 64)
+	}
+	return text
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
