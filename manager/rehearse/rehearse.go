@@ -34,7 +34,7 @@ type Rehearsal struct {
 	Cells     []task.Cell
 	Image     string
 	Simulated string
-	Examples []Example
+	Examples  []Example
 	// Same is how many points start the engine like one before them, and
 	// Refused how many it would not take, of Looked that were looked at.
 	Same, Refused, Looked int
@@ -116,6 +116,10 @@ func (r *Rehearsal) plan(t *task.Task) {
 	most := count.Valid
 	if f := t.Optimization.Fidelity; f != nil {
 		most *= float64(len(f.Levels)) // a point may be measured at each
+	}
+	// A baseline that is no point of the space is an experiment more.
+	if s := t.Serving; s != nil && !s.NoBaseline && len(s.Baseline) < len(t.Space.Parameters) {
+		most++
 	}
 	r.Planned = int(math.Min(float64(t.Optimization.MaxIterations), most))
 }

@@ -66,19 +66,20 @@ func (d *decoder) adapt() {
 
 // omitNull gives null the text that stands for the engine's own choice.
 func omitNull(n *document.Node) {
-	switch {
-	case n.Kind == document.Null:
+	switch n.Kind {
+	case document.Null:
 		n.Kind, n.Source = document.Text, Omitted
-	case n.Kind == document.List:
+	case document.List:
 		for _, item := range n.Items {
 			omitNull(item)
 		}
-	case n.Kind == document.Map:
+	case document.Map:
 		for _, key := range []string{"values", "choices"} {
 			if list := n.Get(key); list != nil && list.Kind == document.List {
 				omitNull(list)
 			}
 		}
+	default: // values stay
 	}
 }
 

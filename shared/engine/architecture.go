@@ -114,7 +114,7 @@ const maxCount = 1 << 24
 
 func (c *count) UnmarshalJSON(data []byte) error {
 	var f *float64
-	if err := json.Unmarshal(data, &f); err != nil || f == nil {
+	if json.Unmarshal(data, &f) != nil || f == nil {
 		return nil // null, or something else under a known name: left unknown
 	}
 	if *f >= 0 && *f <= maxCount {

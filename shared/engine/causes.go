@@ -36,8 +36,9 @@ func needle(re *syntax.Regexp) string {
 			}
 		}
 		return longest
+	default: // whatever may be left out, or be one of several
+		return ""
 	}
-	return ""
 }
 
 func newSymptom(cause Cause, outcome experiment.Outcome, hint, line string) symptom {

@@ -106,6 +106,7 @@ func (e *Engine) checkValues(at string, flag *Flag, p space.Parameter) []Finding
 		values = []any{int64(p.Low), int64(p.High)}
 	case space.Continuous:
 		values = []any{p.Low, p.High}
+	case space.Choice:
 	}
 	var found []Finding
 	for _, value := range values {
@@ -150,6 +151,7 @@ func (e *Engine) checkValue(flag *Flag, value any) (Finding, bool) {
 		}
 	case List:
 		return Finding{}, false
+	case Text, JSON:
 	}
 	if len(flag.Choices) == 0 {
 		if _, ok := value.(bool); ok {

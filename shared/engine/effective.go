@@ -18,7 +18,7 @@ const (
 	SettingAttention    = "attention_backend"
 	SettingMoE          = "moe_backend"
 	SettingMaxLength    = "max_model_len"
-	SettingKVTokens     = "kv_cache_tokens"
+	SettingKVTokens     = "kv_cache_tokens" //nolint:gosec // tokens of text
 	SettingKVBlocks     = "kv_cache_blocks"
 	SettingSlots        = "slots"
 	SettingVersion      = "version"

@@ -28,4 +28,4 @@ type Endpoints struct {
 }
 
 // Endpoints returns what the engine offers at its version.
-func (e *Engine) Endpoints() Endpoints { return e.family.endpoints(e.flags) }
+func (e *Engine) Endpoints() Endpoints { return e.endpoints(e.flags) }

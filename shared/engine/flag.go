@@ -119,13 +119,13 @@ func spelling(name string) string {
 
 // find returns the flag of that name or alias, and whether the name is the
 // negative form of a toggle.
-func (f *flags) find(name string) (flag *Flag, negated bool) {
+func (f *flags) find(name string) (found *Flag, negated bool) {
 	key := spelling(name)
-	if flag = f.byName[key]; flag != nil {
+	if flag := f.byName[key]; flag != nil {
 		return flag, false
 	}
 	if positive, ok := strings.CutPrefix(key, "no-"); ok {
-		if flag = f.byName[positive]; flag != nil && flag.Type == Toggle {
+		if flag := f.byName[positive]; flag != nil && flag.Type == Toggle {
 			return flag, true
 		}
 	}

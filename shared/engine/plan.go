@@ -77,7 +77,7 @@ func (e *Engine) Plan(s *task.Serving, p space.Point) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if err := e.family.plan(m); err != nil {
+	if err := e.plan(m); err != nil {
 		return Plan{}, err
 	}
 	m.finish()
@@ -85,7 +85,7 @@ func (e *Engine) Plan(s *task.Serving, p space.Point) (Plan, error) {
 		Engine: e.Name(), Version: e.Version(), Model: m.model, Arguments: m.args.list, Env: m.env,
 		Options: m.options, Notes: m.notes, family: e.family,
 	}
-	if plan.World, err = e.family.world(m.args); err != nil {
+	if plan.World, err = e.world(m.args); err != nil {
 		return Plan{}, err
 	}
 	if plan.World.Size > MaxWorld {
