@@ -163,6 +163,7 @@ func (p *plane) node() *nodeStand {
 	p.t.Cleanup(func() {
 		cancel()
 		<-done
+		n.server.CloseClientConnections()
 		n.server.Close()
 		for _, cmd := range n.running {
 			_ = cmd.Process.Kill()

@@ -211,11 +211,13 @@ func (l *Launcher) list(ctx context.Context, kind schema.GroupVersionResource, s
 // it is not installed.
 func absent(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) }
 
-// delete asks for the deletion of an object, and of what it owns.
+// delete asks for the deletion of an object, and of what it owns. A pod gets a
+// second at least: with none, the API would forget it at once, whether its node
+// has ended it or not, and its absence would prove nothing.
 func (l *Launcher) delete(ctx context.Context, kind schema.GroupVersionResource, namespace, name string, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	background, seconds := metav1.DeletePropagationBackground, int64(grace.Round(time.Second)/time.Second)
+	background, seconds := metav1.DeletePropagationBackground, max(1, int64(grace.Round(time.Second)/time.Second))
 	options := metav1.DeleteOptions{PropagationPolicy: &background}
 	if kind == pods() {
 		options.GracePeriodSeconds = &seconds

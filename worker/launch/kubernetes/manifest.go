@@ -20,6 +20,9 @@ import (
 // enginePort is where every engine listens: a pod has an address of its own.
 const enginePort = 8000
 
+// graceSeconds is how long a pod may take to end when it goes with its owner.
+const graceSeconds = 10
+
 type object = map[string]any
 
 // manifests are the objects of one launch.
@@ -125,7 +128,7 @@ func (m *manifests) pod(s launch.Spec) object {
 		container["resources"] = object{"limits": limits}
 	}
 	spec := object{
-		"restartPolicy": "Never", "automountServiceAccountToken": false, "enableServiceLinks": false,
+		"restartPolicy": "Never", "terminationGracePeriodSeconds": int64(graceSeconds), "automountServiceAccountToken": false, "enableServiceLinks": false,
 		"containers": []any{container}, "volumes": volumes,
 	}
 	if k := s.Kubernetes; k != nil && len(k.NodeSelector) > 0 {
