@@ -269,11 +269,8 @@ func (r *run) end(e *entry, outcome experiment.Outcome, scores []float64, metric
 	if len(scores) > 0 && outcome == experiment.OutcomeSuccess {
 		r.scores[e.number] = scores
 	}
-	switch outcome {
-	case experiment.OutcomeSuccess:
-		if spec := r.task.Spec.Optimization; spec.Racing != nil {
-			r.estimates[e.number] = estimatesOf(spec.Objectives, metrics)
-		}
+	if spec := r.task.Spec.Optimization; spec.Racing != nil && outcome == experiment.OutcomeSuccess {
+		r.estimates[e.number] = estimatesOf(spec.Objectives, metrics)
 	}
 	at, _ := slices.BinarySearchFunc(r.history, o.Number, func(o search.Observation, n int) int { return cmp.Compare(o.Number, n) })
 	r.history = slices.Insert(r.history, at, o)

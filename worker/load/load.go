@@ -266,7 +266,7 @@ func (r *run) phases(ctx context.Context) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // a run that is stopped tells what it has
+		return nil // a run that is stopped tells what it has
 	}
 	var err error
 	if r.report, err = r.runner.Run(ctx, r.plan.Profile, r.plan.Source, r.plan.List); err != nil {
@@ -303,11 +303,11 @@ func (r *run) replay(ctx context.Context) error {
 	if a := r.plan.Agentic; a.Pressure > 0 || a.PressureQuota > 0 {
 		r.warmed = true
 		if err := runner.Pressure(ctx, a.Pressure, a.PressureQuota); err != nil || ctx.Err() != nil {
-			return err //nolint:nilerr // a run that is stopped tells what it has
+			return err // a run that is stopped tells what it has
 		}
 	}
 	if err := r.ready(ctx); err != nil || ctx.Err() != nil {
-		return err //nolint:nilerr // a run that is stopped tells what it has
+		return err // a run that is stopped tells what it has
 	}
 	return runner.Profile(ctx)
 }
@@ -316,7 +316,7 @@ func (r *run) replay(ctx context.Context) error {
 // what it does to the machine.
 func (r *run) ready(ctx context.Context) error {
 	if err := r.awaitStart(ctx); err != nil || ctx.Err() != nil {
-		return err //nolint:nilerr // a run that is stopped tells what it has
+		return err // a run that is stopped tells what it has
 	}
 	return r.watchGPUs(ctx)
 }
@@ -324,12 +324,12 @@ func (r *run) ready(ctx context.Context) error {
 // awaitStart waits for the others of a load that is shared out.
 func (r *run) awaitStart(ctx context.Context) error {
 	if r.plan.Ready == nil || ctx.Err() != nil {
-		return nil //nolint:nilerr // a run that is stopped tells what it has
+		return nil // a run that is stopped tells what it has
 	}
 	at, err := r.plan.Ready(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // a run that is stopped tells what it has
 		}
 		return fmt.Errorf("waiting for the start: %w", err)
 	}

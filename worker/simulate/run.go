@@ -48,7 +48,7 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 	}
 	announce(say, s, o)
 	if err := load(ctx, say, s, o.speed); err != nil {
-		return nil //nolint:nilerr // told to end while loading
+		return nil // told to end while loading
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 	if err != nil {

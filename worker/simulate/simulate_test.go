@@ -93,7 +93,7 @@ func TestTheEngineServesAndEndsWhenTold(t *testing.T) {
 	vllm, err := engine.Lookup("vllm")
 	require.NoError(t, err)
 	require.NotEmpty(t, vllm.ReadLog(log)[engine.SettingKVTokens], "its log is read like the engine's own")
-	response, err := http.Get(url + "/health") //nolint:noctx // the program ends with the test
+	response, err := http.Get(url + "/health")
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, 200, response.StatusCode)
@@ -161,7 +161,7 @@ func TestAPromptThatFindsNoMemoryKillsTheEngine(t *testing.T) {
 	p := start(t, fast+"--simulate-engine sglang --model-path meta-llama/Llama-3.1-8B --mem-fraction-static 0.987 --port 0")
 	url, _ := p.serving(t)
 	body := `{"prompt":"` + strings.Repeat("word", 20000) + `","max_tokens":4}`
-	_, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(body)) //nolint:noctx,bodyclose // it hangs up
+	_, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(body)) //nolint:bodyclose // it hangs up
 	require.Error(t, err)
 	code, log := p.end(t)
 	require.Equal(t, 1, code)

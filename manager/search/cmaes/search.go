@@ -13,7 +13,6 @@ type search struct {
 	*Sampler
 	read   int             // trials looked at
 	group  []sampler.Trial // of the generation being filled
-	begun  bool            // the first run is under way or its start known
 	start  *sampler.Trial  // best of the startup points
 	number int             // usable trials so far
 	run    *run            // nil before the first

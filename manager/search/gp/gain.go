@@ -2,6 +2,7 @@ package gp
 
 import (
 	"math"
+	"slices"
 
 	"github.com/fleetune/fleetune/manager/search/pareto"
 )
@@ -120,7 +121,7 @@ func extent(points [][]float64, k int) (low, high float64) {
 }
 
 func (v *volume) believe(means []float64) gain {
-	points := append(v.front[:len(v.front):len(v.front)], means)
+	points := slices.Concat(v.front, [][]float64{means})
 	next := &volume{candidates: v.candidates, reference: v.reference}
 	for _, i := range pareto.Front(points) {
 		next.front = append(next.front, points[i])

@@ -132,7 +132,7 @@ func (m *model) train(all data) lesson {
 		indices = append(indices, i)
 	}
 	l := lesson{data: all.pick(indices), feasible: all.feasible}
-	used, every := l.data.y, all.y
+	used, every := l.y, all.y
 	if all.target != nil {
 		used, every = l.data.target, all.target
 	}

@@ -59,7 +59,7 @@ type density struct {
 // widest is the number of values up to which kernels are tabulated.
 const widest = 64
 
-func newDensity(axes []axis, points []valid.Vec, sharpness float64) *density {
+func newDensity(axes []axis, points []valid.Vec) *density {
 	d := &density{axes: axes, points: points, width: make([]float64, len(axes)), stay: make([]float64, len(axes)), tables: make([][][]float64, len(axes))}
 	n := float64(len(points) + 1)
 	// Scott's rule for the number of points and dimensions.

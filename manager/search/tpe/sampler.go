@@ -77,7 +77,7 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 	}
 	var out []space.Point
 	var worse *density
-	better := newDensity(s.axes, good, sharpness)
+	better := newDensity(s.axes, good)
 	for len(out) < n {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("choosing points: %w", err)
@@ -86,7 +86,7 @@ func (s *Sampler) Propose(ctx context.Context, history []sampler.Observation, pe
 		ok := false
 		if len(good) > 0 && picker.Count() >= s.options.Startup {
 			if worse == nil || len(out) < 64 {
-				worse = newDensity(s.axes, thin(bad, mostBad), sharpness)
+				worse = newDensity(s.axes, thin(bad, mostBad))
 			}
 			if best := s.best(1, better, worse, picker); len(best) > 0 {
 				v, ok = best[0], true
@@ -123,7 +123,7 @@ func (s *Sampler) Candidates(history []sampler.Observation, pending []space.Poin
 	for _, t := range picker.Flight() {
 		bad = append(bad, t.Vec)
 	}
-	return s.best(n, newDensity(s.axes, good, sharpness), newDensity(s.axes, thin(bad, mostBad), sharpness), picker)
+	return s.best(n, newDensity(s.axes, good), newDensity(s.axes, thin(bad, mostBad)), picker)
 }
 
 // split parts the history into good points and others: those that meet the

@@ -87,16 +87,21 @@ func (l *table) top(n int, from float64) []space.Point {
 // run searches and returns the best share of the optimum after each evaluation.
 func (l *table) run(t *testing.T, seed int64, budget, batch int, starts []space.Point) []float64 {
 	t.Helper()
+	course, _ := l.search(t, seed, budget, batch, starts)
+	return course
+}
+
+// search also returns what was chosen, in order.
+func (l *table) search(t *testing.T, seed int64, budget, batch int, starts []space.Point) (course []float64, history []search.Observation) {
+	t.Helper()
 	inner, err := search.New("bayesian", search.Problem{Space: l.Space, Objectives: []task.Objective{l.Objective}, Seed: seed, Budget: budget, Points: l.set})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s search.Sampler = inner
+	s := inner
 	if starts != nil {
 		s = warm.New(inner, l.set, starts)
 	}
-	var history []search.Observation
-	var course []float64
 	best := 0.0
 	for len(course) < budget {
 		points, err := s.Propose(context.Background(), history, nil, min(batch, budget-len(course)))
@@ -125,7 +130,7 @@ func (l *table) run(t *testing.T, seed int64, budget, batch int, starts []space.
 			course = append(course, best)
 		}
 	}
-	return course
+	return course, history
 }
 
 // The tables that FLEETUNE_TUNING names are searched cold, with the best of

@@ -2,6 +2,7 @@ package warm_test
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -31,7 +32,8 @@ func bowl(t *testing.T, a, b, c float64) *table {
 }
 
 // Whatever the starts are, the search is nowhere worse than a cold one a batch
-// before: it is that very search, a batch later.
+// before: it is that very search, a batch later, until the cold one would choose
+// a start by itself, which this one knows already.
 func TestNeverWorseThanTheFirstBatch(t *testing.T) {
 	l := bowl(t, 3, 6, 2)
 	const budget = 40
@@ -47,8 +49,12 @@ func TestNeverWorseThanTheFirstBatch(t *testing.T) {
 		}
 		for _, batch := range []int{1, 4} {
 			for seed := range int64(3) {
-				cold, got := l.run(t, seed, budget, batch, nil), l.run(t, seed, budget+k, batch, starts)
+				cold, chosen := l.search(t, seed, budget, batch, nil)
+				got := l.run(t, seed, budget+k, batch, starts)
 				for i := range cold {
+					if slices.ContainsFunc(starts, func(p space.Point) bool { return maps.Equal(p, chosen[i].Point) }) {
+						break
+					}
 					if got[i+k] < cold[i] && kind != "similar" && kind != "best" {
 						t.Fatalf("%s, seed %d, batch %d: %.3f after %d, cold %.3f after %d", kind, seed, batch, got[i+k], i+1+k, cold[i], i+1)
 					}
@@ -66,14 +72,14 @@ func TestNeverWorseThanTheFirstBatch(t *testing.T) {
 func TestPure(t *testing.T) {
 	l := bowl(t, 3, 6, 2)
 	starts := l.top(5, 0.3)
-	make := func() *warm.Sampler {
+	fresh := func() *warm.Sampler {
 		inner, err := search.New("bayesian", search.Problem{Space: l.Space, Objectives: []task.Objective{l.Objective}, Seed: 3, Budget: 40, Points: l.set})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return warm.New(inner, l.set, starts)
 	}
-	kept := make()
+	kept := fresh()
 	var history []search.Observation
 	for len(history) < 24 {
 		pending := []space.Point{{"a": int64(9), "b": int64(9), "c": int64(9)}}
@@ -83,7 +89,7 @@ func TestPure(t *testing.T) {
 		}
 		backwards := slices.Clone(history)
 		slices.Reverse(backwards)
-		again, err := make().Propose(context.Background(), backwards, pending, 3)
+		again, err := fresh().Propose(context.Background(), backwards, pending, 3)
 		if err != nil {
 			t.Fatal(err)
 		}

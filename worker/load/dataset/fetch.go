@@ -235,7 +235,10 @@ func (f Fetch) download(ctx context.Context, u *url.URL, c cached, have *entry) 
 			req.Header.Set("If-Modified-Since", have.LastModified)
 		}
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	if standard, ok := http.DefaultTransport.(*http.Transport); ok {
+		transport = standard.Clone()
+	}
 	transport.DisableCompression = true // a .gz stays one, whatever the server says of it
 	transport.ResponseHeaderTimeout = stalled
 	defer transport.CloseIdleConnections()

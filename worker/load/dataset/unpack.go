@@ -156,7 +156,7 @@ func (u Unpack) choose(all []candidate) (candidate, []string, error) {
 		all = slices.DeleteFunc(all, func(c candidate) bool {
 			whole, err1 := path.Match(member, c.name)
 			base, err2 := path.Match(member, path.Base(c.name))
-			return !(whole && err1 == nil) && !(base && err2 == nil)
+			return (!whole || err1 != nil) && (!base || err2 != nil)
 		})
 	}
 	if len(all) == 0 {

@@ -2,7 +2,6 @@ package input
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -101,7 +100,7 @@ func TestTextsAreCutToTheScenario(t *testing.T) {
 				n := counter.Count(text)
 				require.LessOrEqual(t, n, 60)
 				require.Equal(t, total+n, c.Turns[k].InputTokens, "what is said to be sent is sent")
-				require.False(t, strings.Contains(text, "SYSTEM"))
+				require.NotContains(t, text, "SYSTEM")
 				total += n + c.Turns[k].MaxTokens
 			}
 			require.Equal(t, c, spec.Take(5)[i])

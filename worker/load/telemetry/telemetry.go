@@ -197,7 +197,7 @@ func (r *Recorder) Stop(ctx context.Context) ([]GPU, error) {
 				one.Figures[tag] = *s
 			}
 		}
-		if used := g.Sample.Energy - g.first; used > 0 {
+		if used := g.Energy - g.first; used > 0 {
 			one.Energy, one.Counted = used, true
 		}
 		out = append(out, one)

@@ -157,7 +157,7 @@ func (r *Rank) unblock(decodeOnly bool) {
 // decodeAll gives every decoding sequence a token, and sends the last ones back
 // where the cache cannot hold all.
 func (r *Rank) decodeAll() {
-	for i := 0; i < len(r.running); i++ {
+	for i := 0; i < len(r.running); i++ { //nolint:intrange // the list shrinks meanwhile
 		s := r.running[i]
 		if !s.decodes() {
 			continue

@@ -286,7 +286,7 @@ func (l *Loop) State() (State, error) {
 			queried, hit := r.CacheQueries()
 			out.Queried += queried
 			out.Hit += hit
-			out.Statistics.Add(r.Statistics())
+			out.Add(r.Statistics())
 		}
 		out.Behind = l.behind
 	})

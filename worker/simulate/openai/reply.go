@@ -146,7 +146,7 @@ func (x *exchange) close(tokens, cached int) {
 	x.buffer = fmt.Appendf(x.buffer, "data: {\"id\":\"simulated\",\"object\":%q,\"created\":0,\"model\":%q,\"choices\":[{\"index\":0,%s,\"finish_reason\":%q}]}\n\n",
 		object, x.Settings.Served, nothing, x.finish)
 	if x.usage {
-		usage, _ := json.Marshal(x.count(tokens, cached)) // numbers alone
+		usage, _ := json.Marshal(x.count(tokens, cached)) //nolint:errchkjson // numbers alone
 		x.buffer = fmt.Appendf(x.buffer, "data: {\"id\":\"simulated\",\"object\":%q,\"created\":0,\"model\":%q,\"choices\":[],\"usage\":%s}\n\n", object, x.Settings.Served, usage)
 	}
 	x.buffer = append(x.buffer, "data: [DONE]\n\n"...)

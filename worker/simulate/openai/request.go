@@ -77,7 +77,7 @@ func (s *server) read(r *http.Request, chat bool) (body, batching.Request, strin
 		return b, batching.Request{}, "", &refusal{http.StatusBadRequest, "the body is no request: " + err.Error()}
 	}
 	if b.Model != "" && b.Model != s.Settings.Served {
-		return b, batching.Request{}, "", &refusal{http.StatusNotFound, fmt.Sprintf("The model `%s` does not exist.", b.Model)}
+		return b, batching.Request{}, "", &refusal{http.StatusNotFound, fmt.Sprintf("the model %q does not exist", b.Model)}
 	}
 	if b.N > 1 {
 		return b, batching.Request{}, "", &refusal{http.StatusBadRequest, "the simulated engine gives one choice a request"}

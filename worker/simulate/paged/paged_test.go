@@ -1,6 +1,7 @@
 package paged
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +26,7 @@ func TestBlocksAreNeitherLostNorMade(t *testing.T) {
 					p.Free(taken)
 					return
 				}
-				all := append(taken, rest...)
+				all := slices.Concat(taken, rest)
 				for i, h := range hashes {
 					p.Fill(all[i], h)
 				}
