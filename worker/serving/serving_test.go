@@ -334,6 +334,11 @@ func TestSecretsStayHere(t *testing.T) {
 	s := newStand(t, testengine.Tells)
 	s.spec.Env.Secrets = map[string]string{"API_SECRET": "vault"}
 	s.config.Secret = func(string) (string, error) { return "hunter-2-hunter", nil }
+	s.heard = func(string) {
+		// Nobody who follows the log sees the secret before it is masked.
+		text, _ := os.ReadFile(filepath.Join(s.logs, "engine"))
+		require.NotContains(t, string(text), "hunter-2-hunter")
+	}
 	res := s.do(t.Context())
 	requireOutcome(t, experiment.OutcomeSuccess, res)
 	text := s.log("engine")
