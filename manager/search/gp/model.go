@@ -132,9 +132,9 @@ func (m *model) train(all data) lesson {
 		indices = append(indices, i)
 	}
 	l := lesson{data: all.pick(indices), feasible: all.feasible}
-	used, every := l.y, all.y
+	used, every := l.data.y, all.y
 	if all.target != nil {
-		used, every = l.data.target, all.target
+		used, every = l.target, all.target
 	}
 	l.mean, l.spread = moments(used)
 	scale := func(values []float64) []float64 {
