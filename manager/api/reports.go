@@ -120,6 +120,11 @@ func (a *API) reportExperiments(ctx context.Context, t store.Task, d v1.Task) (k
 			break
 		}
 	}
+	if len(all) == reportRead {
+		if all, err = a.withBest(ctx, t, d, all); err != nil {
+			return nil, 0, err
+		}
+	}
 	counted := d.Experiments.Total + d.Experiments.Confirmations
 	if len(all) <= reportShown {
 		return all, len(all), nil
@@ -133,6 +138,18 @@ func (a *API) reportExperiments(ctx context.Context, t store.Task, d v1.Task) (k
 		}
 	}
 	return merge(marked, insight.Thin(others, max(reportShown-len(marked), 1))), max(counted, len(all)), nil
+}
+
+// withBest adds the best, which may lie behind what was read.
+func (a *API) withBest(ctx context.Context, t store.Task, d v1.Task, all []v1.Experiment) ([]v1.Experiment, error) {
+	if d.Best == nil || d.Best.Number <= all[len(all)-1].Number {
+		return all, nil
+	}
+	e, err := a.store.Experiment(ctx, t.ID, d.Best.Number)
+	if err != nil {
+		return nil, err
+	}
+	return append(all, experimentDocument(t, e)), nil
 }
 
 // merge joins two lists in order of their numbers.

@@ -94,3 +94,12 @@ func TestEndIsEstimated(t *testing.T) {
 	end, _ = estimate(d, noon)
 	require.Equal(t, soon, end, "the deadline ends it in any case")
 }
+
+// Whoever watches a rehearsal sees that it is one.
+func TestWatchingSaysWhatIsSimulated(t *testing.T) {
+	w := &watcher{app: &app{Environment: Environment{Out: terminal.Screen{Width: 120}, Now: func() time.Time { return noon }}}, task: underway()}
+	require.NotContains(t, strings.Join(w.picture(), "\n")+plainLine(w.task), "simulated")
+	w.task.Simulated = "h100-sxm"
+	require.Contains(t, strings.Join(w.picture(), "\n"), "4.25 ms (simulated h100-sxm)")
+	require.Contains(t, plainLine(w.task), "4.25 ms (simulated h100-sxm)")
+}

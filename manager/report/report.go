@@ -97,6 +97,7 @@ func functions() template.FuncMap {
 		"percent": func(share float64) string {
 			return fmt.Sprintf("%.0f %%", 100*share)
 		},
-		"wide": func(share float64) string { return px(share * 300) },
+		"short": func(name string) string { return shorten(name, 19) },
+		"wide":  func(share float64) string { return px(share * 300) },
 	}
 }

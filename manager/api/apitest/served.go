@@ -91,7 +91,7 @@ func (s *Stand) serve(t testing.TB, of store.Task, e store.NewExperiment, slow f
 	g := s.Claim(t, e.ID, "node-a", "gpu-0")
 	m := measurement(of.Spec, slow, n, failure)
 	if e.Purpose == experiment.Confirm {
-		reference := measurement(of.Spec, 1, n, nil)
+		reference := measurement(of.Spec, 1.04, n, nil) // the place was a little slower then
 		m.Reference, m.Serving.Reference = reference.Metrics, reference.Serving.Cells
 	}
 	report := wire.Report{Version: wire.Version, Worker: "node-a", Experiment: g.Experiment, Task: g.Task, Epoch: g.Epoch,
