@@ -43,7 +43,8 @@ func (a *API) recipe(ctx context.Context, ref string, format recipe.Format, numb
 		return v1.Recipe{}, problem(http.StatusNotFound, "fleetune watch "+t.Name+" shows how it goes", "task %s has no best experiment yet", t.Name)
 	}
 	out := v1.Recipe{Task: t.Name, Number: number, Format: string(format), File: format.File()}
-	point, origin := space.Point{}, ""
+	var point space.Point
+	var origin string
 	if number == 0 || d.Best != nil && number == d.Best.Number {
 		out.Number, point, origin = d.Best.Number, d.Best.Parameters, bestOrigin(d)
 	} else if point, origin, err = a.experimentOrigin(ctx, t, number); err != nil {

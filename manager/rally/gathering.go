@@ -77,7 +77,7 @@ func (g *gathering) take(now time.Time, c wire.LoadCall) (wire.LoadReply, *v1.Lo
 }
 
 func (s *share) progress(p wire.LoadProgress) {
-	s.Elapsed, s.LoadShare.Done, s.Failed, s.InFlight, s.Tokens = p.Elapsed, p.Done, p.Failed, p.InFlight, p.Tokens
+	s.Elapsed, s.Done, s.Failed, s.InFlight, s.Tokens = p.Elapsed, p.Done, p.Failed, p.InFlight, p.Tokens
 }
 
 // enter moves a share on; a call that comes late moves nothing back.

@@ -99,7 +99,7 @@ func (f *upFlags) worker(ctx context.Context, e local.Environment, ready func(),
 		Name: f.name, Pool: node.DefaultPool, Dir: e.Paths.Worker(), Version: f.version, Log: f.part("worker"),
 		Bus:     f.bus(e, f.name, natsd.WorkerPassword(e.BusSecret, f.name)),
 		Secrets: f.secrets, Engines: f.engines,
-		Fault:   os.Getenv("FLEETUNE_FAULT"),
+		Fault: os.Getenv("FLEETUNE_FAULT"),
 	}
 	c.Devices.CPUSlots = f.slots
 	drain := make(chan struct{}, 2)

@@ -246,7 +246,7 @@ func (t *together) explain(err error) error {
 // watch stops the load when the caller wants it to, or when it does not start
 // in time. It returns why, or nil once the load is over.
 func (t *together) watch(ctx, wait context.Context, started <-chan struct{}, over context.Context, giveUp func()) error {
-	why := error(nil)
+	var why error
 	select {
 	case <-over.Done():
 		return nil

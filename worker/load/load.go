@@ -266,7 +266,7 @@ func (r *run) phases(ctx context.Context) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return nil // a run that is stopped tells what it has
+		return nil //nolint:nilerr // a run that is stopped tells what it has
 	}
 	var err error
 	if r.report, err = r.runner.Run(ctx, r.plan.Profile, r.plan.Source, r.plan.List); err != nil {
@@ -324,7 +324,7 @@ func (r *run) ready(ctx context.Context) error {
 // awaitStart waits for the others of a load that is shared out.
 func (r *run) awaitStart(ctx context.Context) error {
 	if r.plan.Ready == nil || ctx.Err() != nil {
-		return nil // a run that is stopped tells what it has
+		return nil //nolint:nilerr // a run that is stopped tells what it has
 	}
 	at, err := r.plan.Ready(ctx)
 	if err != nil {

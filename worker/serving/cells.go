@@ -144,7 +144,7 @@ func (r *session) options(pass int) load.CellOptions {
 	o := s.inputs
 	o.URL, o.Model, o.APIKey, o.Endpoint = r.server.URL(), r.model, trim(s.apiKey), kindOf(b.Task)
 	o.Requests, o.Duration, o.SLOs = b.CellRequests, s.byClock(b.CellTime.D()), s.boundsByClock(bounds(s.spec.SLO))
-	o.Seed = int64(conversation.Seed(0, fmt.Sprintf("%s/%d", s.job.Offer.Task, pass))) //nolint:gosec // any number will do
+	o.Seed = int64(conversation.Seed(0, fmt.Sprintf("%s/%d", s.job.Offer.Task, pass))) // any number will do
 	if len(b.Extra) > 0 {
 		o.Extra = map[string]any{}
 		for name, value := range b.Extra {

@@ -161,7 +161,7 @@ func TestAPromptThatFindsNoMemoryKillsTheEngine(t *testing.T) {
 	p := start(t, fast+"--simulate-engine sglang --model-path meta-llama/Llama-3.1-8B --mem-fraction-static 0.987 --port 0")
 	url, _ := p.serving(t)
 	body := `{"prompt":"` + strings.Repeat("word", 20000) + `","max_tokens":4}`
-	_, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(body)) //nolint:bodyclose // it hangs up
+	_, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(body)) // it hangs up
 	require.Error(t, err)
 	code, log := p.end(t)
 	require.Equal(t, 1, code)

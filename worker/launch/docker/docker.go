@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -72,7 +71,6 @@ type Launcher struct {
 	api     *client.Client
 	ulimits []*container.Ulimit
 
-	mu   sync.Mutex
 	gpus GPUs // what Auto has found
 }
 

@@ -84,7 +84,7 @@ func (v *server) await(ctx context.Context, waiting client.ContainerWaitResult) 
 	select {
 	case result := <-waiting.Result:
 		end.Code = int(result.StatusCode)
-	case <-waiting.Error:
+	case <-waiting.Error: //nolint:errcheck // a channel's value, which says nothing more
 		// The daemon does not tell, or was told to forget the container.
 	}
 	end.Stopped = v.stopped.Load()

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -162,7 +161,7 @@ func TestNoClusterIsConfigured(t *testing.T) {
 	require.ErrorIs(t, err, ErrNone)
 	_, err = New(Config{Kubeconfig: "/no/such/file"})
 	require.ErrorContains(t, err, "/no/such/file")
-	require.False(t, strings.Contains(err.Error(), "\n"))
+	require.NotContains(t, err.Error(), "\n")
 }
 
 func decode(t *testing.T, text string) *unstructured.Unstructured {
