@@ -69,7 +69,7 @@ func Sides(sides []Side) v1.Comparison {
 	for i, s := range sides {
 		all[i] = s.Metrics
 	}
-	d.Metrics = contrasts(all, directions, objectives(sides), d.Comparable)
+	d.Metrics = contrasts(all, directions, order(sides), d.Comparable)
 	d.Cells = cells(sides, directions, cellsToo)
 	return d
 }
@@ -102,15 +102,17 @@ func parameters(sides []Side) []v1.Aligned {
 	return list
 }
 
-// objectives are the metrics that any side is judged by.
-func objectives(sides []Side) []string {
+// order is how metrics stand: those that any side is judged by first, then an
+// engine's as their list has them.
+func order(sides []Side) []string {
 	var names []string
 	for _, s := range sides {
 		for _, o := range s.Task.Optimization.Objectives {
-			if !slices.Contains(names, o.Metric) {
-				names = append(names, o.Metric)
-			}
+			names = append(names, o.Metric)
 		}
+	}
+	for _, m := range task.ServingMetrics() {
+		names = append(names, m.Name)
 	}
 	return names
 }
@@ -223,7 +225,7 @@ func against(v *v1.Compared, direction task.Direction, m, base experiment.Metric
 
 // cells aligns what was measured below the sums.
 func cells(sides []Side, directions map[string]task.Direction, allowed bool) []v1.CellContrast {
-	var order []task.Cell
+	var places []task.Cell
 	by := make([]map[task.Cell]experiment.Cell, len(sides))
 	for i, s := range sides {
 		by[i] = map[task.Cell]experiment.Cell{}
@@ -232,14 +234,14 @@ func cells(sides []Side, directions map[string]task.Direction, allowed bool) []v
 		}
 		for _, c := range s.Serving.Cells {
 			at := task.Cell{Scenario: c.Scenario, Concurrency: c.Concurrency}
-			if !slices.Contains(order, at) {
-				order = append(order, at)
+			if !slices.Contains(places, at) {
+				places = append(places, at)
 			}
 			by[i][at] = c
 		}
 	}
 	list := []v1.CellContrast{}
-	for _, at := range order {
+	for _, at := range places {
 		d := v1.CellContrast{Scenario: at.Scenario, Concurrency: at.Concurrency}
 		all := make([]map[string]experiment.Metric, len(sides))
 		for i := range sides {
@@ -250,7 +252,7 @@ func cells(sides []Side, directions map[string]task.Direction, allowed bool) []v
 			}
 			d.Missing, all[i] = append(d.Missing, reason), c.Metrics
 		}
-		d.Metrics = contrasts(all, directions, objectives(sides), allowed)
+		d.Metrics = contrasts(all, directions, order(sides), allowed)
 		list = append(list, d)
 	}
 	return list

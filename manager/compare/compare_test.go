@@ -75,7 +75,8 @@ func TestVerdicts(t *testing.T) {
 	// What is neither good nor bad is more or less.
 	require.Equal(t, []string{"base", "more", "less", "within_noise", "unproven"}, verdicts(find(t, d.Metrics, "gpu_utilization")))
 	require.Len(t, d.Cells, 2)
-	require.Equal(t, "better", d.Cells[1].Metrics[1].Values[1].Verdict)
+	require.Equal(t, "better", find(t, d.Cells[1].Metrics, "mean_ttft").Values[1].Verdict)
+	require.Equal(t, []string{"mean_ttft", "gpu_utilization"}, []string{d.Metrics[0].Name, d.Metrics[1].Name}, "as the list of metrics has them")
 }
 
 // Different sets of cells block what is summed over them; cells that both have
