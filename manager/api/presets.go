@@ -66,9 +66,9 @@ func (a *API) presetRoutes(api huma.API) {
 
 func (a *API) presetFileRoutes(api huma.API) {
 	huma.Register(api, get("export-preset", "/presets/{preset}/export", "A preset as a file that can be imported", "presets"),
-		func(ctx context.Context, in *presetReference) (*answer[preset.File], error) {
+		func(ctx context.Context, in *presetReference) (*answer[v1.PresetFile], error) {
 			p, err := a.preset(ctx, in.Preset)
-			return reply(ctx, a, preset.Export(p), err)
+			return reply(ctx, a, presetFile(p), err)
 		})
 	take := operation("import-presets", http.MethodPost, "/presets/import", "Add the presets of an exported file, all or none", "presets")
 	take.DefaultStatus = http.StatusCreated
@@ -207,7 +207,7 @@ func (a *API) mergePresets(ctx context.Context, in v1.PresetMerge) (v1.PresetMer
 	if err != nil {
 		return v1.PresetMerged{}, presetProblem(err)
 	}
-	return v1.PresetMerged{Parameters: m.Parameters, Applied: m.Applied, Conflicts: m.Conflicts}, nil
+	return v1.PresetMerged{Parameters: v1.PresetParameters(m.Parameters), Applied: m.Applied, Conflicts: m.Conflicts}, nil
 }
 
 func isSystem(slug string) bool {
@@ -237,12 +237,17 @@ func presetProblem(err error) error {
 
 func presetOf(d v1.PresetDraft) preset.Preset {
 	return preset.Preset{Name: d.Name, Description: d.Description, Category: d.Category, Runtime: d.Runtime,
-		Parameters: d.Parameters, Metadata: d.Metadata}
+		Parameters: preset.Parameters(d.Parameters), Metadata: d.Metadata}
+}
+
+func presetFile(p preset.Preset) v1.PresetFile {
+	return v1.PresetFile{Version: preset.FileVersion, Preset: v1.PresetDraft{Name: p.Name, Description: p.Description,
+		Category: p.Category, Runtime: p.Runtime, Parameters: v1.PresetParameters(p.Parameters), Metadata: p.Metadata}}
 }
 
 func presetDocument(p preset.Preset) v1.Preset {
 	d := v1.Preset{Slug: p.Slug, Name: p.Name, Description: p.Description, Category: p.Category, Runtime: p.Runtime,
-		Parameters: p.Parameters, Metadata: p.Metadata, System: p.System, Combinations: p.Parameters.Combinations()}
+		Parameters: v1.PresetParameters(p.Parameters), Metadata: p.Metadata, System: p.System, Combinations: p.Parameters.Combinations()}
 	if !p.CreatedAt.IsZero() {
 		created, updated := p.CreatedAt.UTC(), p.UpdatedAt.UTC()
 		d.CreatedAt, d.UpdatedAt = &created, &updated

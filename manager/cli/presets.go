@@ -101,7 +101,7 @@ func conflictLine(c preset.Conflict) string {
 }
 
 // printParameters prints the parameters section of a task file.
-func (a *app) printParameters(parameters preset.Parameters) error {
+func (a *app) printParameters(parameters v1.PresetParameters) error {
 	if err := a.printf("parameters:\n"); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (a *app) presetReplaceCommand() *cobra.Command {
 				return usage(fmt.Errorf("%s holds %d presets, and one takes the other's place", args[1], len(list)))
 			}
 			p, err := c.ReplacePreset(ctx, args[0], v1.PresetDraft{Name: list[0].Name, Description: list[0].Description,
-				Category: list[0].Category, Runtime: list[0].Runtime, Parameters: list[0].Parameters, Metadata: list[0].Metadata})
+				Category: list[0].Category, Runtime: list[0].Runtime, Parameters: v1.PresetParameters(list[0].Parameters), Metadata: list[0].Metadata})
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,6 @@ import (
 	"net/url"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/preset"
 )
 
 // Presets lists presets; empty arguments do not narrow the list.
@@ -29,8 +28,8 @@ func (c *Client) Preset(ctx context.Context, name string) (v1.Preset, error) {
 }
 
 // ExportPreset returns a preset as a file.
-func (c *Client) ExportPreset(ctx context.Context, name string) (preset.File, error) {
-	return get[preset.File](ctx, c, path("presets", name, "export"), nil)
+func (c *Client) ExportPreset(ctx context.Context, name string) (v1.PresetFile, error) {
+	return get[v1.PresetFile](ctx, c, path("presets", name, "export"), nil)
 }
 
 // ImportPresets adds the presets of a file, all or none.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// fileVersion is what exported files say.
-const fileVersion = "1.0"
+// FileVersion is what exported files say.
+const FileVersion = "1.0"
 
 // A File is presets as they are exported: one as preset, several as presets.
 type File struct {
@@ -32,7 +32,7 @@ func (e Entry) preset() Preset {
 
 // Export writes one preset or several.
 func Export(presets ...Preset) File {
-	f := File{Version: fileVersion}
+	f := File{Version: FileVersion}
 	for _, p := range presets {
 		f.Presets = append(f.Presets, Entry{Name: p.Name, Description: p.Description, Category: p.Category, Runtime: p.Runtime,
 			Parameters: p.Parameters, Metadata: p.Metadata})

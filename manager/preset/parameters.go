@@ -8,8 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 // Parameters are names with their values, in the order in which they were
@@ -116,12 +114,6 @@ func (p *Parameters) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("reading parameters: %w", err)
 	}
 	return nil
-}
-
-// Schema describes the object in the API's description.
-func (Parameters) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeObject, Description: "lists of values by parameter, in order; null is the engine's own choice",
-		AdditionalProperties: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{}}}
 }
 
 func scalar(v any) (any, error) {
