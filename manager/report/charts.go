@@ -121,7 +121,7 @@ func front(in Input) *Plot {
 	}
 	best := undominated(dots, dx, dy)
 	return &Plot{ID: "front", Title: "The front: none beats these in both", XLabel: label(x, unit(list, x)), YLabel: label(y, unit(list, y)),
-		Note: fmt.Sprintf("Of %s %s, of %s %s.", x, direct(dx), y, direct(dy)),
+		Note:   fmt.Sprintf("Of %s %s, of %s %s.", x, direct(dx), y, direct(dy)),
 		Series: []Series{{Name: "experiments", Class: "other", Dots: dots}, {Name: "front", Class: "front", Line: "straight", Dots: best}}}
 }
 

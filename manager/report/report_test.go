@@ -135,7 +135,7 @@ func TestPolicyFitsThePage(t *testing.T) {
 	policy := regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindStringSubmatch(page)[1]
 	require.Contains(t, policy, "default-src &#39;none&#39;")
 	for _, tag := range []string{"style", "script"} {
-		inner := regexp.MustCompile(`(?s)<`+tag+`>(.*)</`+tag+`>`).FindStringSubmatch(page)[1]
+		inner := regexp.MustCompile(`(?s)<` + tag + `>(.*)</` + tag + `>`).FindStringSubmatch(page)[1]
 		require.NotEmpty(t, inner)
 		sum := sha256.Sum256([]byte(inner))
 		require.Contains(t, strings.ReplaceAll(policy, "&#43;", "+"), tag+"-src &#39;sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"&#39;")
