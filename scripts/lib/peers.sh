@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# The load generators that ours is measured beside. Needs say.sh. They live in
+# The load generators and samplers that ours are measured beside. Needs say.sh. They live in
 # the user's cache and are installed once; one that cannot be had leaves the
 # reason in NAME.failed, which the benchmark reports.
 
 k6_version=v1.8.1
 aiperf_version=0.13.0
+optuna_version=5.0.0
 
 # peers_folder prints where the peers are.
 peers_folder() { printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/fleetune/peers"; }
@@ -17,6 +18,16 @@ need_peers() {
   [[ -x $folder/k6 || -e $folder/k6.failed ]] || peer k6 "$folder" install_k6
   [[ -x $folder/aiperf/bin/aiperf && -e $folder/tokenizer || -e $folder/aiperf.failed ]] || peer aiperf "$folder" install_aiperf
 }
+
+# need_optuna: the same for search.
+need_optuna() {
+  local folder
+  folder=$(peers_folder)
+  mkdir -p "$folder"
+  [[ -x $folder/optuna/bin/optuna || -e $folder/optuna.failed ]] || peer optuna "$folder" install_optuna
+}
+
+install_optuna() { python3 -m venv "$1/optuna" && "$1/optuna/bin/pip" install --quiet "optuna==$optuna_version"; }
 
 # peer NAME FOLDER INSTALL: the last line of what the installation said is the
 # reason when it fails.
