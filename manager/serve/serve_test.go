@@ -25,7 +25,11 @@ func TestMain(m *testing.M) {
 		workerProcess() // a test started this program again, to be a worker
 		return
 	}
-	pgtest.Main(m, goleak.IgnoreCurrent())
+	// A stream that is being made while its server shuts down keeps the
+	// goroutines of its store: nats-server stops those it knows of by then.
+	pgtest.Main(m, goleak.IgnoreCurrent(),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
 func TestSecretsAreReadFromFilesThatOthersCannotRead(t *testing.T) {
