@@ -197,6 +197,8 @@ type phase struct {
 	report   Report
 	cleanup  func() // closes sessions that were opened ahead and not played
 
+	drawing sync.Mutex // a permission and what it is for are one step
+
 	mu     sync.Mutex
 	cancel *rand.Rand
 	err    error
@@ -320,23 +322,45 @@ func (r *phase) openErr() error {
 	return r.err
 }
 
-// send sends one turn: prefill slot, permission, request, record. It reports
-// whether the session may go on.
-func (r *phase) send(s Session, turn int, scheduled time.Time) bool {
+// A permit is the right to send one request.
+type permit struct {
+	number  int64
+	release func() // of the prefill slot; more than once does no harm
+}
+
+// permit waits for a prefill slot and takes the permission for one request. It
+// draws what is sent in the same step, so that as many requests as a phase has
+// are the workload's first ones, whichever slot sends them.
+func (r *phase) permit(draw func()) (permit, bool) {
 	if r.prefill.acquire(r.issue) != nil {
-		return false
+		return permit{}, false
 	}
-	release := sync.OnceFunc(r.prefill.release)
-	defer release()
+	r.drawing.Lock()
+	defer r.drawing.Unlock()
 	number, ok := r.take() // checked after the slot: the wait may have been long
 	if !ok {
-		return false
+		r.prefill.release()
+		return permit{}, false
 	}
+	draw()
+	return permit{number, sync.OnceFunc(r.prefill.release)}, true
+}
+
+// send waits for a permit and sends one turn. It reports whether the session
+// may go on.
+func (r *phase) send(s Session, turn int, scheduled time.Time) bool {
+	p, ok := r.permit(func() {})
+	return ok && r.sendWith(p, s, turn, scheduled)
+}
+
+// sendWith sends one turn with a permit, and hands its record on.
+func (r *phase) sendWith(p permit, s Session, turn int, scheduled time.Time) bool {
+	defer p.release()
 	r.inFlight.Add(1)
 	r.InFlight.Add(1)
-	t := play.Ticket{Number: number, Phase: r.Name, Scheduled: scheduled, Issued: time.Now(), CancelAfter: r.cancelAfter()}
+	t := play.Ticket{Number: p.number, Phase: r.Name, Scheduled: scheduled, Issued: time.Now(), CancelAfter: r.cancelAfter()}
 	if r.Shape.Prefill > 0 {
-		t.OnFirst = release
+		t.OnFirst = p.release
 	}
 	rec := s.Turn(r.flight, turn, t)
 	r.inFlight.Add(-1)

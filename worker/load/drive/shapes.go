@@ -93,26 +93,31 @@ func (r *phase) closed(source conversation.Source) error {
 
 // playNext plays the source's next conversation.
 func (r *phase) playNext(source conversation.Source) {
-	c := source.Next()
+	var c *conversation.Conversation
+	p, ok := r.permit(func() { c = source.Next() })
+	if !ok {
+		return
+	}
+	defer p.release()
 	s, err := r.begin(c)
 	if err != nil {
 		r.fail(err)
 		return
 	}
 	defer s.Close()
-	r.playOut(s, c, time.Time{})
+	if r.sendWith(p, s, 0, time.Time{}) {
+		r.playOn(s, c)
+	}
 }
 
-// playOut plays a session turn by turn, each after its recorded delay.
-func (r *phase) playOut(s Session, c *conversation.Conversation, scheduled time.Time) {
-	for turn := range c.Turns {
-		if turn > 0 {
-			scheduled = time.Time{}
-			if d := c.Turns[turn].Delay; d > 0 {
-				scheduled = time.Now().Add(d)
-				if r.Pacer.SleepUntil(r.issue, scheduled) != nil {
-					return
-				}
+// playOn plays the later turns of a session, each after its recorded delay.
+func (r *phase) playOn(s Session, c *conversation.Conversation) {
+	for turn := 1; turn < len(c.Turns); turn++ {
+		var scheduled time.Time
+		if d := c.Turns[turn].Delay; d > 0 {
+			scheduled = time.Now().Add(d)
+			if r.Pacer.SleepUntil(r.issue, scheduled) != nil {
+				return
 			}
 		}
 		if !r.send(s, turn, scheduled) {
