@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/play"
 	"github.com/fleetune/fleetune/worker/load/report"
@@ -43,6 +44,9 @@ func Command(fleet Fleet) *cobra.Command {
 			defer stop()
 			if err := o.lock(cmd.Flags()); err != nil {
 				return err
+			}
+			if !cmd.Flags().Changed("benchmark-grace-period") {
+				o.Grace = drive.GraceFor(o.Duration)
 			}
 			return o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -188,6 +192,7 @@ func (s *session) loads(ctx context.Context) (*report.Document, error) {
 		return nil, err
 	}
 	doc := report.New(s.id, s.options, points[len(points)-1].Result)
+	doc.Cancelled = ctx.Err() != nil // the last of the points need not be the one that was stopped
 	doc.Points = report.Points(points)
 	if best != nil {
 		doc.Best = &best.Load

@@ -97,20 +97,78 @@ func TestACommandInWhichEveryRequestFails(t *testing.T) {
 	require.Contains(t, out, "3 × rate_limited (429)")
 }
 
+// Whatever is going on, a stop ends it with a valid report of what there is:
+// requests that hang, or that are an hour away, are not waited for.
 func TestStoppingGivesAPartialReport(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	server := serve(t, func(n int, _ *mockopenai.Recording) mockopenai.Behaviour {
-		if n == 20 {
-			cancel()
+	agents := []string{"-f", "testdata/agentic.json", "-c", "1", "-d", "1h", "--trajectory-start-min-ratio", "0.9", "--trajectory-start-max-ratio", "0.9"}
+	for name, c := range map[string]struct {
+		args  []string
+		stop  int // at which request
+		least float64
+		hang  bool // from then on the server says nothing more
+	}{
+		"closed":            {[]string{"-d", "1h"}, 20, 19, false},
+		"closed, hanging":   {[]string{"-n", "40", "-c", "2"}, 20, 18, true},
+		"open":              {[]string{"-d", "1h", "-r", "500"}, 20, 1, false},
+		"open, hanging":     {[]string{"-d", "1h", "-r", "500"}, 20, 1, true},
+		"users":             {[]string{"-d", "1h", "--user-centric-rate", "500", "--num-users", "5"}, 20, 1, true},
+		"warm-up":           {[]string{"-n", "5", "--warmup-duration", "1h"}, 20, 0, false},
+		"warm-up, hanging":  {[]string{"-n", "5", "--warmup-request-count", "40"}, 20, 0, true},
+		"sweep":             {[]string{"-n", "15", "--sweep", "concurrency=1,2"}, 20, 4, true},
+		"search":            {[]string{"-n", "15", "--search", "concurrency=1:8", "--goodput", "time_to_first_token:60000"}, 20, 4, true},
+		"repeats":           {[]string{"-n", "15", "--num-profile-runs", "3"}, 20, 4, true},
+		"replay's warm-up":  {agents, 0, 0, true},
+		"replay":            {append(agents[:len(agents):len(agents)], "--agentic-warmup=false", "--burst-phase-starts"), 0, 0, true},
+		"replay's pressure": {append(agents[:len(agents):len(agents)], "--agentic-warmup=false", "--agentic-cache-warmup-duration", "1h"), 0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			server := serve(t, func(n int, _ *mockopenai.Recording) mockopenai.Behaviour {
+				if n >= c.stop {
+					cancel()
+					if c.hang {
+						return mockopenai.Behaviour{Fault: mockopenai.Hang}
+					}
+				}
+				return mockopenai.Behaviour{}
+			})
+			path := filepath.Join(t.TempDir(), "r.json")
+			args := append([]string{"-u", server.URL, "--traffic-scenario", "D(8,4)", "--json", path, "--html", path + ".html"}, c.args...)
+			_, err := call(ctx, args...)
+			require.NoError(t, err)
+			d := read(t, path)
+			require.True(t, d.Cancelled)
+			require.GreaterOrEqual(t, d.Metrics[metrics.TagRequestCount].Avg, c.least)
+			require.Zero(t, d.Metrics[metrics.TagErrorCount].Avg, "what we hang up on is no failure")
+		})
+	}
+}
+
+// A run in which too much fails ends early, with the report and an error; one
+// failure more or less at the start decides nothing.
+func TestTooManyFailuresEndARun(t *testing.T) {
+	behave := func(every int) func(int, *mockopenai.Recording) mockopenai.Behaviour {
+		return func(n int, _ *mockopenai.Recording) mockopenai.Behaviour {
+			if n%every == 0 {
+				return mockopenai.Behaviour{Fault: mockopenai.ServerError}
+			}
+			return mockopenai.Behaviour{}
 		}
-		return mockopenai.Behaviour{}
-	})
+	}
 	path := filepath.Join(t.TempDir(), "r.json")
-	_, err := call(ctx, "-u", server.URL, "-d", "1h", "--traffic-scenario", "D(8,4)", "--json", path)
-	require.NoError(t, err)
+	args := []string{"-d", "1h", "--traffic-scenario", "D(8,4)", "--failed-request-threshold", "0.25", "--json", path}
+	_, err := call(t.Context(), append(args, "-u", serve(t, behave(2)).URL)...)
+	require.ErrorIs(t, err, load.ErrTooManyFailed)
 	d := read(t, path)
 	require.True(t, d.Cancelled)
-	require.GreaterOrEqual(t, d.Metrics[metrics.TagRequestCount].Avg, 19.0)
+	require.GreaterOrEqual(t, d.Metrics[metrics.TagErrorCount].Avg, 10.0)
+	_, err = call(t.Context(), append(args, "-d", "0", "-n", "50", "-u", serve(t, behave(5)).URL)...)
+	require.NoError(t, err, "a fifth may fail")
+	_, err = call(t.Context(), append(args, "-d", "0", "-n", "4", "-u", serve(t, behave(2)).URL)...)
+	require.ErrorIs(t, err, load.ErrTooManyFailed, "a short run is judged at its end")
+	_, err = call(t.Context(), "--failed-request-threshold", "5")
+	require.ErrorContains(t, err, "--failed-request-threshold must be a share")
 }
 
 func TestSweepAndSearch(t *testing.T) {

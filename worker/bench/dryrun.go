@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/conversation"
@@ -46,10 +47,17 @@ func describe(b *strings.Builder, p *load.Plan) {
 		return
 	}
 	fmt.Fprintf(b, "Load: %s; concurrency %d, rate %g/s, users %d (0: none)\n", s.Kind, s.Concurrency, s.Rate, s.Users)
-	fmt.Fprintf(b, "End: requests %d, sessions %d, duration %v (0: none); grace %v\n", p.Profile.Requests, p.Profile.Sessions, p.Profile.Duration, p.Profile.Grace)
+	fmt.Fprintf(b, "End: requests %d, sessions %d, duration %v (0: none); grace %s\n", p.Profile.Requests, p.Profile.Sessions, p.Profile.Duration, grace(p.Profile.Grace))
 	if p.Warmup != nil {
 		fmt.Fprintf(b, "Warm-up: requests %d, duration %v\n", p.Warmup.Requests, p.Warmup.Duration)
 	}
+}
+
+func grace(d time.Duration) string {
+	if d < 0 {
+		return "until all have ended"
+	}
+	return d.String()
 }
 
 // preview writes the first request of the first conversations.

@@ -79,6 +79,7 @@ type options struct {
 	WarmDuration time.Duration `json:"warmup_duration_ns,omitempty"`
 	CancelRate   float64       `json:"request_cancellation_rate,omitempty"`
 	CancelDelay  time.Duration `json:"request_cancellation_delay_ns,omitempty"`
+	FailureLimit float64       `json:"failed_request_threshold,omitempty"`
 	Goodput      string        `json:"goodput,omitempty"`
 
 	StartMin     float64       `json:"trajectory_start_min_ratio"`
@@ -93,6 +94,7 @@ type options struct {
 	Burst        bool          `json:"burst_phase_starts,omitempty"`
 	Wrap         bool          `json:"allow_dataset_wrap,omitempty"`
 	AgentWarmup  bool          `json:"agentic_warmup,omitempty"`
+	WarmCap      time.Duration `json:"agentic_warmup_cap_ns,omitempty"`
 
 	Sweep      string        `json:"sweep,omitempty"`
 	Search     string        `json:"search,omitempty"`
@@ -180,11 +182,12 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVarP(&o.Requests, "request-count", "n", 0, "requests to send (default the larger of 10 and twice the concurrency)")
 	f.IntVar(&o.Sessions, "num-sessions", 0, "sessions to start")
 	f.DurationVarP(&o.Duration, "benchmark-duration", "d", 0, "time to send for")
-	f.DurationVar(&o.Grace, "benchmark-grace-period", 30*time.Second, "time for requests in flight at the end; negative waits for all")
+	f.DurationVar(&o.Grace, "benchmark-grace-period", 0, "time for requests in flight at the end; negative waits for all (default 30s after a --benchmark-duration, else all)")
 	f.IntVar(&o.WarmRequests, "warmup-request-count", 0, "requests before measuring")
 	f.DurationVar(&o.WarmDuration, "warmup-duration", 0, "time before measuring")
 	f.Float64Var(&o.CancelRate, "request-cancellation-rate", 0, "per cent of requests to hang up on")
 	f.DurationVar(&o.CancelDelay, "request-cancellation-delay", 0, "time from sending to hanging up")
+	f.Float64Var(&o.FailureLimit, "failed-request-threshold", 0, "share of requests, such as 0.1, that may fail before the run is ended with an error; 0 for no limit")
 	f.StringVar(&o.Goodput, "goodput", "", "SLOs of every request, such as 'time_to_first_token:200 inter_token_latency:20'")
 
 	o.agenticOptions.flags(f)
@@ -202,6 +205,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Burst, "burst-phase-starts", false, "start every lane at once")
 	f.BoolVar(&o.Wrap, "allow-dataset-wrap", false, "let lanes share traces")
 	f.BoolVar(&o.AgentWarmup, "agentic-warmup", true, "fill the server's caches before an agentic replay")
+	f.DurationVar(&o.WarmCap, "agentic-warmup-cap", time.Minute, "longest time over which that is spread; 0 for as long as was recorded")
 
 	f.StringVar(&o.Sweep, "sweep", "", "run several loads: concurrency=1,2,4 or rate=1,2.5,5")
 	f.StringVar(&o.Search, "search", "", "find the highest load that meets the SLOs: concurrency=1:256 or rate=1:50")
@@ -251,6 +255,7 @@ func (o *options) validate() error {
 	bad((o.Sweep != "" || o.Search != "") && o.Runs > 1, "--num-profile-runs does not go with --sweep or --search")
 	bad(o.Workers < 0 || o.Workers > task.MaxShares, fmt.Sprintf("--workers must be between 0 and %d", task.MaxShares))
 	bad(o.Runs < 1 || o.Runs > 10, "--num-profile-runs must be between 1 and 10")
+	bad(!(o.FailureLimit >= 0 && o.FailureLimit < 1), "--failed-request-threshold must be a share, at least 0 and below 1")
 	bad(!(o.Confidence > 0 && o.Confidence < 1), "--confidence-level must be between 0 and 1")
 	bad(o.Concurrency < 0 || o.Requests < 0 || o.Sessions < 0 || o.Rate < 0, "counts and rates must not be negative")
 	bad(o.Scenario == "dataset" && o.InputFile == "", "the scenario dataset needs --input-file")

@@ -155,6 +155,7 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 	p := &load.Plan{
 		Target: target, Models: o.Models, List: w.list, SLOs: slos, Slice: o.Slice, Seed: o.Seed, MaxTokens: o.MaxTokens, Counter: w.counter,
 		SessionHeader: o.SessionHeader, ServerMetrics: o.ServerMetrics, GPUTelemetry: o.GPUTelemetry, Worker: fmt.Sprintf("local-%d", os.Getpid()),
+		FailureLimit: o.FailureLimit,
 		Profile: drive.Phase{Name: metrics.Profiling, Shape: shape, Requests: o.Requests, Sessions: o.Sessions, Duration: o.Duration,
 			Grace: o.Grace, CancelPercent: o.CancelRate, CancelDelay: o.CancelDelay},
 	}
@@ -195,7 +196,7 @@ func (o *options) agentic(p *load.Plan, w *workload) error {
 	cfg := agentic.Config{
 		Trees: w.file.Trees, Lanes: max(1, o.Concurrency), Seed: o.Seed, StartMin: o.StartMin, StartMax: o.StartMax,
 		AllowWrap: o.Wrap, Marker: marker, Benchmark: fmt.Sprintf("%d-%d", o.Seed, time.Now().UnixNano()),
-		LaneCap: o.LaneCap, IdleCap: o.SystemIdle, Burst: o.Burst, MaxTrees: o.Sessions, MaxRequests: o.Requests,
+		LaneCap: o.LaneCap, IdleCap: o.SystemIdle, WarmCap: o.WarmCap, Burst: o.Burst, NoDelays: o.IgnoreDelays, MaxTrees: o.Sessions, MaxRequests: o.Requests,
 		Barriers: o.Barriers, FailFast: o.FailFast,
 	}
 	if !w.file.Trees[0].Timed {

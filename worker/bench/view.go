@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -60,8 +61,8 @@ func (v *view) show(p load.Progress) {
 	rate := float64(p.Done+p.Failed-v.before.Done-v.before.Failed) / seconds
 	tokens := float64(p.Tokens-v.before.Tokens) / seconds
 	v.before = p
-	line := fmt.Sprintf("%s%s %s  done %d  failed %d  in flight %d  %.1f req/s  %.0f tok/s  TTFT p50 %.0f p99 %.0f ms  latency p50 %.0f p99 %.0f ms  lag p99 %.2f ms",
-		v.head, p.Phase, p.Elapsed.Round(time.Second), p.Done, p.Failed, p.InFlight, rate, tokens, p.TTFTp50, p.TTFTp99, p.LatencyP50, p.LatencyP99, p.LagP99)
+	line := fmt.Sprintf("%s%s %s  done %s  failed %d  in flight %d  %.1f req/s  %.0f tok/s  TTFT p50 %.0f p99 %.0f ms  latency p50 %.0f p99 %.0f ms  lag p99 %.2f ms%s",
+		v.head, p.Phase, p.Elapsed.Round(time.Second), share(p.Done, p.Of), p.Failed, p.InFlight, rate, tokens, p.TTFTp50, p.TTFTp99, p.LatencyP50, p.LatencyP99, p.LagP99, ahead(p))
 	switch v.mode {
 	case "live":
 		_, _ = fmt.Fprintf(v.w, "\r\x1b[K%s", line) // progress may be lost
@@ -72,6 +73,25 @@ func (v *view) show(p load.Progress) {
 			_, _ = fmt.Fprintln(v.w, line) // progress may be lost
 		}
 	}
+}
+
+// share is how much is done of what there is to do, if that is known.
+func share(done, of int) string {
+	if of == 0 {
+		return strconv.Itoa(done)
+	}
+	return fmt.Sprintf("%d of %d", done, of)
+}
+
+// ahead says what a load that seems to stand still waits for.
+func ahead(p load.Progress) string {
+	switch {
+	case p.Left > 0:
+		return fmt.Sprintf("  its last request is due in %v", p.Left.Round(time.Second))
+	case p.Idle >= time.Second:
+		return fmt.Sprintf("  a recorded pause: the next request is due in %v", p.Idle.Round(time.Second))
+	}
+	return ""
 }
 
 // showShares takes where the shares of a load stand.

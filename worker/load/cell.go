@@ -164,7 +164,7 @@ func (c Cell) plan(opt CellOptions) (*Plan, error) {
 		Models: []string{opt.Model}, SLOs: opt.SLOs, Seed: opt.Seed, Counter: opt.Counter,
 		GPUTelemetry: opt.GPUTelemetry, GPUs: opt.GPUs,
 		Profile: drive.Phase{Shape: drive.Shape{Kind: drive.Closed, Concurrency: c.Concurrency},
-			Requests: opt.Requests, Duration: opt.Duration, Grace: drive.DefaultGrace},
+			Requests: opt.Requests, Duration: opt.Duration, Grace: drive.GraceFor(opt.Duration)},
 	}
 	if opt.Warmup > 0 {
 		plan.Warmup = &drive.Phase{Shape: plan.Profile.Shape, Requests: opt.Warmup, Grace: -1}

@@ -79,6 +79,9 @@ type Plan struct {
 	OnBody   func(*metrics.Record, []byte)
 	// OnProgress is called about once a second from one goroutine; may be nil.
 	OnProgress func(Progress)
+	// FailureLimit is the share of requests that may fail, warm-up included,
+	// before the run is ended; 0 ends it for no number of failures.
+	FailureLimit float64
 }
 
 // AutoMetrics as a plan's ServerMetrics looks for the endpoint by itself.
@@ -99,6 +102,11 @@ type Progress struct {
 	Phase    metrics.Phase
 	Elapsed  time.Duration
 	InFlight int64
+	// Of is how many requests the phase has, 0 if that is open; Left how long
+	// its last one is away at least, and Idle how long the next one, when
+	// nothing is out until then.
+	Of         int
+	Left, Idle time.Duration
 	metrics.Live
 }
 
@@ -140,6 +148,8 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	if plan.OnStart != nil {
 		plan.OnStart(r.epoch)
 	}
+	ctx, r.failures.end = context.WithCancelCause(ctx)
+	defer r.failures.end(nil)
 	server, err := r.scrape(ctx)
 	if err != nil {
 		return nil, err
@@ -163,7 +173,10 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	if r.machine != nil {
 		res.Branches = &r.machine.Counters
 	}
-	if res.Summary.Value(metrics.TagRequestCount) == 0 && res.Summary.Value(metrics.TagErrorCount) > 0 && !res.Cancelled {
+	switch {
+	case r.failures.over(1):
+		return res, r.failures.err()
+	case res.Summary.Value(metrics.TagRequestCount) == 0 && res.Summary.Value(metrics.TagErrorCount) > 0 && !res.Cancelled:
 		return res, ErrAllFailed
 	}
 	return res, nil
@@ -181,11 +194,15 @@ type run struct {
 	warm    *metrics.Collector
 	warmed  bool
 	warming atomic.Bool
+	replays atomic.Pointer[agentic.Runner] // nil outside an agentic replay
+	warmups warmups
 	zero    int64 // when profiling began, if others had to be waited for
 	report  *drive.Report
 	gpus    *telemetry.Recorder // nil where none is read
 	gpuNote string
 	machine *agentic.Machine
+
+	failures failures
 }
 
 func newRun(plan Plan) (*run, error) {
@@ -202,7 +219,7 @@ func newRun(plan Plan) (*run, error) {
 			return nil, fmt.Errorf("checking the load: %w", err)
 		}
 	}
-	r := &run{plan: plan, epoch: time.Now()}
+	r := &run{plan: plan, epoch: time.Now(), failures: failures{limit: plan.FailureLimit}}
 	var err error
 	if r.client, err = transport.New(plan.Target, r.epoch); err != nil {
 		return nil, fmt.Errorf("setting up the target: %w", err)
@@ -247,6 +264,7 @@ func (r *run) sink(rec *metrics.Record) {
 	if r.plan.OnRecord != nil {
 		r.plan.OnRecord(rec)
 	}
+	r.failures.count(rec)
 }
 
 func (r *run) phases(ctx context.Context) error {
@@ -288,9 +306,14 @@ func (r *run) replay(ctx context.Context) error {
 	if r.machine, err = agentic.New(cfg); err != nil {
 		return fmt.Errorf("setting up the replay: %w", err)
 	}
-	sessions := agentic.NewSessions(r.cfg, cfg.Marker, r.sink)
+	sessions := agentic.NewSessions(r.cfg, cfg.Marker, r.sink, &r.runner.InFlight)
 	defer sessions.Close()
-	runner := &agentic.Runner{Machine: r.machine, Player: sessions, Pacer: r.pacer, Duration: r.plan.Profile.Duration, Grace: r.plan.Profile.Grace}
+	runner := &agentic.Runner{Machine: r.machine, Player: sessions, Pacer: r.pacer, Duration: r.plan.Profile.Duration, Grace: r.plan.Profile.Grace,
+		Tolerant: r.plan.FailureLimit > 0, OnWarmup: r.warmups.told}
+	r.replays.Store(runner)
+	if a := r.plan.Agentic; a.Warmup || a.Pressure > 0 || a.PressureQuota > 0 {
+		r.warming.Store(true)
+	}
 	if r.plan.Agentic.Warmup {
 		r.warmed = true
 		if err := runner.Warmup(ctx); err != nil {
@@ -306,6 +329,7 @@ func (r *run) replay(ctx context.Context) error {
 			return err // a run that is stopped tells what it has
 		}
 	}
+	r.warming.Store(false)
 	if err := r.ready(ctx); err != nil || ctx.Err() != nil {
 		return err // a run that is stopped tells what it has
 	}
@@ -358,40 +382,4 @@ func (r *run) scrape(ctx context.Context) (stop func(context.Context) []metrics.
 		return nil, err
 	}
 	return s.Stop, nil
-}
-
-// watch reports progress until the returned function is called.
-func (r *run) watch(ctx context.Context) (stop func()) {
-	if r.plan.OnProgress == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				r.plan.OnProgress(r.progress())
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-func (r *run) progress() Progress {
-	p := Progress{Phase: metrics.Profiling, Elapsed: time.Since(r.epoch), InFlight: r.runner.InFlight.Load(), Live: r.profile.Live()}
-	if p.Done == 0 && p.Failed == 0 {
-		if w := r.warm.Live(); w.Done+w.Failed > 0 {
-			p.Phase, p.Live = metrics.Warmup, w
-		}
-	}
-	return p
 }

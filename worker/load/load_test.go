@@ -92,7 +92,7 @@ func TestTheEnginesOwnFiguresAreRead(t *testing.T) {
 	defer engine.Close()
 	plan := Plan{Target: transport.Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}},
 		Source: input.Synthetic{Scenario: scenario(t, "D(5,2)")}.NewSource(), ServerMetrics: engine.URL,
-		Profile: drive.Phase{Shape: drive.Shape{Kind: drive.Closed, Concurrency: 1}, Requests: 5}}
+		Profile: drive.Phase{Shape: drive.Shape{Kind: drive.Closed, Concurrency: 1}, Requests: 5, Grace: -1}}
 	res, err := Run(t.Context(), plan)
 	require.NoError(t, err)
 	require.Equal(t, 15.0, res.Summary.Value("server_generation_tokens"))

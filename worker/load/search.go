@@ -67,7 +67,7 @@ func (a Attainment) Met(r *Result) bool {
 
 func (a Attainment) point(ctx context.Context, x float64, probe Probe) (Point, error) {
 	res, err := probe(ctx, x)
-	if err != nil && !errors.Is(err, ErrAllFailed) {
+	if err != nil && !errors.Is(err, ErrAllFailed) && !errors.Is(err, ErrTooManyFailed) {
 		return Point{}, fmt.Errorf("load %v: %w", x, err)
 	}
 	return Point{Load: x, Meets: a.Met(res), Result: res}, nil

@@ -83,11 +83,11 @@ type sent struct {
 	marker string
 }
 
-func (w *stage) Ready(s Send, _ time.Time) (func(context.Context) Outcome, error) {
+func (w *stage) Ready(s Send, _ time.Time) (func(context.Context) (Outcome, error), error) {
 	if w.refuse != nil && w.refuse(s) {
 		return nil, errors.New("refused")
 	}
-	return func(ctx context.Context) Outcome {
+	return func(ctx context.Context) (Outcome, error) {
 		w.mu.Lock()
 		w.sends = append(w.sends, sent{s.tree, s.Stream().Conv.ID, s.Lane(), s.Turn, time.Since(w.begin), s.Warm, s.Marker()})
 		w.mu.Unlock()
@@ -99,16 +99,22 @@ func (w *stage) Ready(s Send, _ time.Time) (func(context.Context) Outcome, error
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			return Failed
+			return Failed, context.Cause(ctx)
 		}
-		if w.answer != nil {
-			return w.answer(s)
+		if w.answer == nil {
+			return OK, nil
 		}
-		return OK
+		how := w.answer(s)
+		if how == OK {
+			return OK, nil
+		}
+		return how, errAnswered
 	}, nil
 }
 
 func (w *stage) Returned(Send) {}
+
+var errAnswered = errors.New("the stage said no")
 
 // replay runs a machine on the stage in virtual time. A replay that hangs
 // blocks the whole bubble, which fails the test.
@@ -583,8 +589,46 @@ func TestAFailedRootEndsTheWarmup(t *testing.T) {
 		pacer := pace.NewTimers()
 		defer pacer.Stop()
 		w := &stage{answer: func(Send) Outcome { return Failed }}
-		require.ErrorContains(t, (&Runner{Machine: m, Player: w, Pacer: pacer}).Warmup(t.Context()), "warming up")
+		err = (&Runner{Machine: m, Player: w, Pacer: pacer}).Warmup(t.Context())
+		require.ErrorIs(t, err, ErrColdRoot)
+		require.ErrorIs(t, err, errAnswered)
+		require.ErrorContains(t, err, "turn 1 of A")
+		require.NoError(t, (&Runner{Machine: m, Player: w, Pacer: pacer, Tolerant: true}).Warmup(t.Context()))
 	})
+}
+
+// The warm-up takes no longer than its cap, and is told beforehand.
+func TestTheWarmupIsCapped(t *testing.T) {
+	tr := func(id string, start float64) *tree.Tree {
+		return grow(id, [][]time.Duration{secs(start, 10_000, 10_001)})
+	}
+	begun := func(cfg Config) (last, first time.Duration) {
+		cfg.Trees, cfg.Lanes, cfg.StartMin, cfg.StartMax, cfg.MaxTrees = []*tree.Tree{tr("A", 0), tr("B", 4000)}, 2, 0.5, 0.5, 2
+		w := &stage{}
+		synctest.Test(t, func(t *testing.T) {
+			m, err := New(cfg)
+			require.NoError(t, err)
+			pacer := pace.NewTimers()
+			defer pacer.Stop()
+			w.begin = time.Now()
+			told := 0
+			r := &Runner{Machine: m, Player: w, Pacer: pacer, Grace: -1, OnWarmup: func(n int, at time.Time) { told, last = n, at.Sub(w.begin) }}
+			require.NoError(t, r.Warmup(t.Context()))
+			require.Equal(t, 2, told)
+			require.Equal(t, last, time.Since(w.begin))
+			w.begin = time.Now()
+			require.NoError(t, r.Profile(t.Context()))
+		})
+		return last, w.profiled()[0].at
+	}
+	last, first := begun(Config{})
+	require.Equal(t, 2*time.Second*1000, last.Round(time.Second), "the leads are 5,000 and 3,000 s")
+	require.NotZero(t, first)
+	last, _ = begun(Config{WarmCap: time.Minute})
+	require.Zero(t, last, "both leads are cut to the cap")
+	last, first = begun(Config{NoDelays: true})
+	require.Zero(t, last)
+	require.Zero(t, first, "without delays the first requests are due at once")
 }
 
 func TestIdleTimeIsSkippedTogether(t *testing.T) {

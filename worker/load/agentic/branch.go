@@ -146,7 +146,10 @@ func (m *Machine) startChild(c Ref, b *tree.Branch, now time.Duration) {
 	c.tree.outstanding++
 	m.Counters.Spawned++
 	wait := stream.Conv.Turns[0].Delay
-	if t.Timed {
+	switch {
+	case m.cfg.NoDelays:
+		wait = 0
+	case t.Timed:
 		from := b.Start
 		if b.FromSend {
 			from = t.Streams[b.Parent].Starts[b.Spawn]

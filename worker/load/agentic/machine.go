@@ -161,9 +161,9 @@ func (m *Machine) Warmup() []Send {
 				continue
 			}
 			lead := time.Duration(0)
-			if t.tree.Timed && !m.cfg.Burst {
+			if t.tree.Timed && !m.cfg.Burst && !m.cfg.NoDelays {
 				lead = max(0, m.plans[lane].at-t.tree.Streams[i].Starts[s.next-1])
-				for _, limit := range []time.Duration{m.cfg.LaneCap, m.cfg.IdleCap} {
+				for _, limit := range []time.Duration{m.cfg.LaneCap, m.cfg.IdleCap, m.cfg.WarmCap} {
 					if limit > 0 {
 						lead = min(lead, limit)
 					}
@@ -188,15 +188,21 @@ func (m *Machine) Start(now time.Duration) {
 			continue // it ended under pressure
 		}
 		shift := m.shift(lane)
+		wait := func(stream int) time.Duration {
+			if m.cfg.NoDelays {
+				return 0
+			}
+			return m.shots[lane][stream].offset - shift
+		}
 		for i, s := range t.sessions {
 			if s == nil || s.state != pending {
 				continue
 			}
-			m.due(Ref{t, i}, now+m.shots[lane][i].offset-shift, now)
+			m.due(Ref{t, i}, now+wait(i), now)
 		}
 		for i, s := range t.sessions {
 			if s != nil && s.state == waiting {
-				s.ready = now + max(0, m.shots[lane][i].offset-shift)
+				s.ready = now + max(0, wait(i))
 			}
 		}
 	}
@@ -229,6 +235,9 @@ func (m *Machine) Next() (time.Duration, bool) {
 	}
 	return m.timers[0].at, true
 }
+
+// Idle reports whether nothing is out.
+func (m *Machine) Idle() bool { return m.inFlight == 0 }
 
 // Done reports whether nothing is out and nothing will ever be sent.
 func (m *Machine) Done() bool { return m.inFlight == 0 && len(m.timers) == 0 }

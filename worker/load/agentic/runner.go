@@ -2,8 +2,10 @@ package agentic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/pace"
@@ -38,8 +40,9 @@ func (r Ref) Drained() bool { return r.tree.drained }
 // A Player sends requests. Ready and Returned are called by the runner alone,
 // one after another; what Ready returns runs beside all others.
 type Player interface {
-	// Ready prepares a request; an error refuses it.
-	Ready(s Send, due time.Time) (func(context.Context) Outcome, error)
+	// Ready prepares a request; an error refuses it. The call sends it; its
+	// error says why it did not go well.
+	Ready(s Send, due time.Time) (func(context.Context) (Outcome, error), error)
 	// Returned is called after a request's end has been taken in.
 	Returned(s Send)
 }
@@ -55,6 +58,20 @@ type Runner struct {
 	Grace time.Duration
 	// Refuse is called with the errors that refused a request; may be nil.
 	Refuse func(error)
+	// Tolerant goes on when a root cannot be warmed up.
+	Tolerant bool
+	// OnWarmup is told how many requests the warm-up has and when the last of
+	// them is due; may be nil.
+	OnWarmup func(requests int, last time.Time)
+
+	next atomic.Int64 // of profiling, ns since 1970; 0 while something is out
+}
+
+// Next tells when the next request is due, if nothing is out until then. It
+// may be asked while the runner runs.
+func (r *Runner) Next() (time.Time, bool) {
+	at := r.next.Load()
+	return time.Unix(0, at), at != 0
 }
 
 type returned struct {
@@ -67,6 +84,13 @@ type returned struct {
 func (r *Runner) Warmup(ctx context.Context) error {
 	begin := time.Now()
 	sends := r.Machine.Warmup()
+	if r.OnWarmup != nil && len(sends) > 0 {
+		last := time.Duration(0)
+		for _, s := range sends {
+			last = max(last, s.Due)
+		}
+		r.OnWarmup(len(sends), begin.Add(last))
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var work sync.WaitGroup
@@ -82,8 +106,8 @@ func (r *Runner) Warmup(ctx context.Context) error {
 			if r.Pacer.SleepUntil(ctx, begin.Add(s.Due)) != nil {
 				return
 			}
-			if call(ctx) != OK && s.stream == 0 && ctx.Err() == nil {
-				errs[i] = fmt.Errorf("warming up %s: its request failed", s.Stream().Conv.ID)
+			if how, why := call(ctx); how != OK && s.stream == 0 && ctx.Err() == nil && !r.Tolerant {
+				errs[i] = coldRoot(s, how, why)
 				cancel(transport.ErrRunEnded)
 			}
 		})
@@ -95,6 +119,18 @@ func (r *Runner) Warmup(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// ErrColdRoot is returned when a lane's root could not be warmed up.
+var ErrColdRoot = errors.New("the warm-up of a trace failed")
+
+func coldRoot(s Send, how Outcome, why error) error {
+	turn := &s.Stream().Conv.Turns[s.Turn]
+	advice := ""
+	if how == Overflow {
+		advice = "; leave such requests out with a limit of the prompts' length"
+	}
+	return fmt.Errorf("%w: turn %d of %s, a prompt of %d tokens: %w%s", ErrColdRoot, s.Turn, s.Stream().Conv.ID, turn.InputTokens, why, advice)
 }
 
 // Pressure plays the lanes on without delays, to fill the server's caches as
@@ -189,7 +225,10 @@ func (p *profile) dispatch() {
 				p.Player.Returned(s)
 				continue
 			}
-			p.work.Go(func() { p.ends <- returned{s, call(p.flight)} })
+			p.work.Go(func() {
+				how, _ := call(p.flight) // the record has the reason
+				p.ends <- returned{s, how}
+			})
 		}
 	}
 }
@@ -202,6 +241,11 @@ func (p *profile) take(e returned) {
 // arm wakes the loop at the machine's next timer.
 func (p *profile) arm() func() bool {
 	next, ok := p.Machine.Next()
+	if !ok || !p.Machine.Idle() {
+		p.next.Store(0)
+	} else {
+		p.next.Store(p.begin.Add(next).UnixNano())
+	}
 	if !ok {
 		return func() bool { return false }
 	}

@@ -2,6 +2,7 @@ package agentic
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/metrics"
@@ -13,18 +14,20 @@ type Sessions struct {
 	cfg    *play.Config
 	target play.Target
 	sink   func(*metrics.Record)
+	out    *atomic.Int64
 	open   map[*live]map[int]*play.Session
 	number int64
 	warmed int64
 }
 
-// NewSessions returns a player whose finished records go to sink.
-func NewSessions(cfg *play.Config, target play.Target, sink func(*metrics.Record)) *Sessions {
-	return &Sessions{cfg: cfg, target: target, sink: sink, open: map[*live]map[int]*play.Session{}}
+// NewSessions returns a player whose finished records go to sink; out counts
+// the requests in flight.
+func NewSessions(cfg *play.Config, target play.Target, sink func(*metrics.Record), out *atomic.Int64) *Sessions {
+	return &Sessions{cfg: cfg, target: target, sink: sink, out: out, open: map[*live]map[int]*play.Session{}}
 }
 
 // Ready opens the session if need be and writes the request.
-func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) Outcome, error) {
+func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) (Outcome, error), error) {
 	session, err := p.session(s.Ref, s.Turn)
 	if err != nil {
 		return nil, err
@@ -40,17 +43,19 @@ func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) Outcome, 
 	default:
 		p.number++
 	}
-	return func(ctx context.Context) Outcome {
+	return func(ctx context.Context) (Outcome, error) {
 		t.Issued = time.Now()
+		p.out.Add(1)
 		rec := session.Turn(ctx, s.Turn, t)
+		p.out.Add(-1)
 		p.sink(rec)
 		switch {
 		case rec.Err == nil:
-			return OK
+			return OK, nil
 		case rec.Err.Class == metrics.ErrOverflow:
-			return Overflow
+			return Overflow, rec.Err
 		}
-		return Failed
+		return Failed, rec.Err
 	}, nil
 }
 

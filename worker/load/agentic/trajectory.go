@@ -35,6 +35,12 @@ type Config struct {
 	// LaneCap bounds the wait for a lane's first request, IdleCap the time in
 	// which nothing at all happens; 0 for none.
 	LaneCap, IdleCap time.Duration
+	// WarmCap bounds the time over which the warm-up is spread; 0 for as long
+	// as was recorded, within the other caps.
+	WarmCap time.Duration
+	// NoDelays starts every stream as soon as it may: the recorded instants
+	// say what is sent, not when.
+	NoDelays bool
 	// Burst starts every lane's first request at once.
 	Burst bool
 	// Barriers makes a request wait for those of other streams of its tree

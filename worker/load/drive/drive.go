@@ -74,8 +74,18 @@ type Phase struct {
 	Seed          int64
 }
 
-// DefaultGrace is how long a profiling phase waits for requests in flight.
+// DefaultGrace is how long a phase that ended by its duration waits for
+// requests in flight.
 const DefaultGrace = 30 * time.Second
+
+// GraceFor is the usual grace of a phase of that duration. One that ends by a
+// number of requests waits for all of them: their count is what was asked for.
+func GraceFor(duration time.Duration) time.Duration {
+	if duration > 0 {
+		return DefaultGrace
+	}
+	return -1
+}
 
 // drainLimit bounds the wait for cancelled requests.
 const drainLimit = 10 * time.Second
