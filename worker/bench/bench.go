@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fleetune/fleetune/worker/load"
+	"github.com/fleetune/fleetune/worker/load/agentic"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/play"
@@ -53,7 +54,7 @@ func Command(fleet Fleet) *cobra.Command {
 	}
 	o.flags(c.Flags())
 	c.Flags().SortFlags = false
-	c.AddCommand(compareCommand())
+	c.AddCommand(compareCommand(), analyzeCommand(), plotCommand(), lanesCommand())
 	return c
 }
 
@@ -89,9 +90,17 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		runErr = errors.Join(runErr, s.lines.Close())
 	}
 	if doc == nil {
-		return runErr
+		return advise(runErr)
 	}
 	return errors.Join(o.write(doc, out), runErr)
+}
+
+// advise says what to do about an error that has a remedy among the flags.
+func advise(err error) error {
+	if errors.Is(err, agentic.ErrColdRoot) {
+		return fmt.Errorf("%w\n--max-context-length TOKENS ends traces before longer prompts; --failed-request-threshold SHARE goes on while fewer fail", err)
+	}
+	return err
 }
 
 // session is one call of the command.

@@ -124,6 +124,9 @@ type Result struct {
 	// GPUs are what the GPUs did, GPUNote why nothing or not all of it is known.
 	GPUs    []telemetry.GPU
 	GPUNote string
+	// Simulated is what the server said that it only simulates; empty for a
+	// real one.
+	Simulated string
 	// Shares tell how the workers' shares went; nil when one process did it all.
 	Shares []Share
 
@@ -163,6 +166,7 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 		return nil, err
 	}
 	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
+	res.Simulated = r.client.Simulated()
 	res.profile, res.warm, res.figures, res.zero = r.profile, r.warm, figures, r.zero
 	r.takeGPUs(ctx, res)
 	res.Summary.Add(res.figures)

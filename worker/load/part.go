@@ -32,6 +32,7 @@ type Part struct {
 	GPUNote   string            `json:"gpu_note,omitempty"`
 	Cancelled bool              `json:"cancelled,omitempty"`
 	Tokens    string            `json:"tokens_counted_by,omitempty"`
+	Simulated string            `json:"simulated,omitempty"`
 }
 
 // A Share is how one share of a load went that several workers took part in.
@@ -78,7 +79,7 @@ var ErrPart = errors.New("not a part of a load")
 // ahead of this machine's.
 func (r *Result) Part(offset time.Duration) Part {
 	p := Part{Start: r.Start.Add(offset).Round(0), End: r.End.Add(offset).Round(0), Zero: r.zero, Profile: r.profile.Snapshot(),
-		Figures: r.figures, GPUs: r.GPUs, GPUNote: r.GPUNote, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens}
+		Figures: r.figures, GPUs: r.GPUs, GPUNote: r.GPUNote, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens, Simulated: r.Simulated}
 	if r.Warmup != nil {
 		warm := r.warm.Snapshot()
 		p.Warmup = &warm
@@ -161,6 +162,9 @@ func Merge(parts []*Part, slos []metrics.SLO, slice time.Duration) (*Result, err
 // own figures are the same for all parts; one part brings them.
 func (r *Result) takeReports(p *Part) {
 	r.Cancelled = r.Cancelled || p.Cancelled
+	if p.Simulated != "" {
+		r.Simulated = p.Simulated
+	}
 	if len(r.figures) == 0 {
 		r.figures = p.Figures
 	}

@@ -107,7 +107,7 @@ func (r *Runner) Warmup(ctx context.Context) error {
 				return
 			}
 			if how, why := call(ctx); how != OK && s.stream == 0 && ctx.Err() == nil && !r.Tolerant {
-				errs[i] = coldRoot(s, how, why)
+				errs[i] = coldRoot(s, why)
 				cancel(transport.ErrRunEnded)
 			}
 		})
@@ -124,13 +124,9 @@ func (r *Runner) Warmup(ctx context.Context) error {
 // ErrColdRoot is returned when a lane's root could not be warmed up.
 var ErrColdRoot = errors.New("the warm-up of a trace failed")
 
-func coldRoot(s Send, how Outcome, why error) error {
-	turn := &s.Stream().Conv.Turns[s.Turn]
-	advice := ""
-	if how == Overflow {
-		advice = "; leave such requests out with a limit of the prompts' length"
-	}
-	return fmt.Errorf("%w: turn %d of %s, a prompt of %d tokens: %w%s", ErrColdRoot, s.Turn, s.Stream().Conv.ID, turn.InputTokens, why, advice)
+func coldRoot(s Send, why error) error {
+	c := s.Stream().Conv
+	return fmt.Errorf("%w: turn %d of %s, a prompt of %d tokens: %w", ErrColdRoot, s.Turn, c.ID, c.Turns[s.Turn].InputTokens, why)
 }
 
 // Pressure plays the lanes on without delays, to fill the server's caches as

@@ -262,6 +262,24 @@ func TestWekaPrompts(t *testing.T) {
 	require.Equal(t, 4, w.Trees[0].Streams[0].Conv.Turns[2].CacheHits)
 }
 
+// A trace ends before its first prompt that is too long, for what follows
+// holds it; so do its sub-agents, by themselves.
+func TestTracesEndBeforePromptsThatAreTooLong(t *testing.T) {
+	path := write(t, "w.json", wekaText(17))
+	w, err := Load(path, Options{MaxInput: 21})
+	require.NoError(t, err)
+	require.Len(t, w.Trees[0].Streams, 1, "the sub-agent came after the cut")
+	require.Len(t, w.Trees[0].Streams[0].Conv.Turns, 1)
+	require.Equal(t, 4, w.Skipped)
+	require.Contains(t, w.Notes[len(w.Notes)-1], "more than 21 tokens")
+	_, err = Load(path, Options{MaxInput: 9})
+	require.ErrorContains(t, err, "no usable request")
+	w, err = Load(path, Options{MaxInput: 22})
+	require.NoError(t, err)
+	require.Len(t, w.Trees[0].Streams, 2)
+	require.Zero(t, w.Skipped)
+}
+
 func TestIdleGapsAreCutAlike(t *testing.T) {
 	w, err := Load(write(t, "w.json", wekaText(17)), Options{IdleGap: 4})
 	require.NoError(t, err)

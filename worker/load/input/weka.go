@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/conversation"
@@ -82,7 +83,12 @@ func loadWeka(files []File, opt Options) (*Workload, error) {
 		}
 		w.Notes = append(w.Notes, fmt.Sprintf("a sub-agent's marker is read as %s: %d of %d completed sub-agents end at their marker", reading, votes, of))
 	}
+	var shortened []string
 	for i := range traces {
+		if n := traces[i].within(opt.MaxInput); n > 0 {
+			w.Skipped += n
+			shortened = append(shortened, traces[i].ID)
+		}
 		t, dropped, err := traces[i].tree(opt, corrected)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", files[i].Name, err)
@@ -91,6 +97,9 @@ func loadWeka(files []File, opt Options) (*Workload, error) {
 		if t != nil {
 			w.Trees = append(w.Trees, t)
 		}
+	}
+	if len(shortened) > 0 {
+		w.Notes = append(w.Notes, fmt.Sprintf("traces that end before their first prompt of more than %d tokens: %s", opt.MaxInput, strings.Join(shortened, ", ")))
 	}
 	return w, nil
 }
@@ -147,6 +156,29 @@ func (r *wekaRequest) validate(size int) error {
 	}
 	_, err := span(r.api(), time.Second)
 	return err
+}
+
+// within ends the trace, and each of its sub-agents, before the first prompt of
+// more tokens: what follows has that prompt in its own. It returns how many
+// entries that leaves out.
+func (t *wekaTrace) within(most int) int {
+	if most <= 0 {
+		return 0
+	}
+	out := 0
+	cut := func(list []wekaRequest) []wekaRequest {
+		i := slices.IndexFunc(list, func(r wekaRequest) bool { return r.Type != "subagent" && r.In > most })
+		if i < 0 {
+			return list
+		}
+		out += len(list) - i
+		return list[:i]
+	}
+	t.Requests = cut(t.Requests)
+	for i := range t.Requests {
+		t.Requests[i].Requests = cut(t.Requests[i].Requests)
+	}
+	return out
 }
 
 // votes counts the completed sub-agents with a duration and relative inner

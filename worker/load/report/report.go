@@ -40,6 +40,8 @@ type Document struct {
 	Series   metrics.Series    `json:"series"`
 	// TokensBy says what counted tokens where the server reported no usage.
 	TokensBy string `json:"tokens_counted_by"`
+	// Simulated is what the server said that it only simulates.
+	Simulated string `json:"simulated,omitempty"`
 	// Runs holds the statistics over repeated runs; the other members are
 	// then those of the last run.
 	Runs map[string]Repeat `json:"runs,omitempty"`
@@ -106,7 +108,7 @@ func New(id string, config any, res *load.Result) *Document {
 	d := &Document{
 		Schema: Schema, ID: id, Start: res.Start.UTC(), End: res.End.UTC(), Cancelled: res.Cancelled, Config: config,
 		Metrics: table(res.Summary.Metrics), Errors: res.Summary.Errors, Load: res.Drive, Branches: res.Branches,
-		Series: res.Summary.Series, TokensBy: res.Tokens, Shares: res.Shares, GPUs: res.GPUs,
+		Series: res.Summary.Series, TokensBy: res.Tokens, Simulated: res.Simulated, Shares: res.Shares, GPUs: res.GPUs,
 	}
 	if d.Errors == nil {
 		d.Errors = []metrics.ErrorCount{}
@@ -124,6 +126,9 @@ func New(id string, config any, res *load.Result) *Document {
 // notes says what a reader must know before trusting the figures.
 func notes(res *load.Result) []string {
 	var out []string
+	if res.Simulated != "" {
+		out = append(out, fmt.Sprintf("the server simulates a %s: these figures are a model's estimates, not measurements", res.Simulated))
+	}
 	if r := res.Drive; r != nil && r.Resets > 0 {
 		out = append(out, fmt.Sprintf("the generator fell behind its schedule %d times and gave up %v of it: the offered rate was lower than asked", r.Resets, r.Lost.Round(time.Millisecond)))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -174,4 +175,16 @@ func TestComparison(t *testing.T) {
 		require.Equal(t, "2 and 2 runs", d.Basis)
 		require.False(t, d.Differs, d.Tag)
 	}
+}
+
+func FuzzReadLines(f *testing.F) {
+	f.Add([]byte("{\"metadata\":{\"x_correlation_id\":\"a\",\"request_start_ns\":5,\"request_end_ns\":9},\"metrics\":{\"time_to_first_token\":{\"value\":1}},\"error\":null}\n"))
+	f.Add([]byte("{}\n[]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lines, err := ReadLines(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		require.NoError(t, WriteLanes(io.Discard, lines))
+	})
 }

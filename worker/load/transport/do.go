@@ -99,6 +99,9 @@ func (x *exchange) run(ctx context.Context) {
 		return
 	}
 	x.rec.Headers = c.now()
+	if what := resp.Header.Get(simulatedHeader); what != "" && c.simulated.Load() == nil {
+		c.simulated.Store(&what)
+	}
 	defer func() { _ = resp.Body.Close() }() // the reply has been read, or given up
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {

@@ -67,6 +67,20 @@ type Client struct {
 	shared  *http.Transport
 	turn    atomic.Uint64
 	epoch   time.Time
+
+	simulated atomic.Pointer[string]
+}
+
+// simulatedHeader names what a server only simulates.
+const simulatedHeader = "X-Simulated"
+
+// Simulated is what the server says that it simulates; empty for a real one,
+// or one that has not replied.
+func (c *Client) Simulated() string {
+	if s := c.simulated.Load(); s != nil {
+		return *s
+	}
+	return ""
 }
 
 // New checks the configuration and returns a client whose records count from

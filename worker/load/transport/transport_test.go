@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/mockopenai"
+	"github.com/fleetune/fleetune/worker/simulate/openai"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -281,4 +283,23 @@ func TestLongStreamsAreParsedOnTheWay(t *testing.T) {
 	require.Nil(t, rec.Err)
 	require.Len(t, rec.Chunks, 2000)
 	require.Equal(t, 2000, strings.Count(text.Content, "tok "))
+}
+
+// What only simulates says so in every reply, and the client remembers.
+func TestASimulationIsNoticed(t *testing.T) {
+	require.Equal(t, openai.Header, simulatedHeader)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(openai.Header, "h100-sxm")
+		_, _ = w.Write([]byte(`{}`)) // the client looks at the header alone
+	}))
+	defer s.Close()
+	c, err := New(Config{URLs: []string{s.URL}, Options: endpoint.Options{Kind: endpoint.Chat}}, time.Now())
+	require.NoError(t, err)
+	defer c.Close()
+	require.Empty(t, c.Simulated())
+	session, err := c.Session()
+	require.NoError(t, err)
+	defer session.Close()
+	session.Do(t.Context(), Call{Body: []byte(`{}`)}, &metrics.Record{})
+	require.Equal(t, "h100-sxm", c.Simulated())
 }
