@@ -140,7 +140,7 @@ func bar(l *Line, x, y, scale float64) laneBar {
 	if v, ok := l.Metrics[metrics.TagTTFT]; ok {
 		prefill = min(whole, v.Value*1e6*scale)
 	}
-	b := laneBar{X: round(x), Y: y, Prefill: round(prefill), Decode: round(whole - prefill), Failed: l.Error != nil, Warm: m.Phase == string(metrics.Warmup)}
+	b := laneBar{X: round(x), Y: y, Prefill: max(1, round(prefill)), Decode: round(whole - prefill), Failed: l.Error != nil, Warm: m.Phase == string(metrics.Warmup)}
 	b.Title = fmt.Sprintf("%s, turn %d: %.4g ms", m.Conversation, m.Turn, float64(m.End-m.Start)/1e6)
 	if v, ok := l.Metrics[metrics.TagTTFT]; ok {
 		b.Title += fmt.Sprintf(", first token after %.4g ms", v.Value)

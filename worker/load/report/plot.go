@@ -36,8 +36,9 @@ type plot struct {
 }
 
 type plotRun struct {
-	Name, Color string
-	Notes       []string
+	Name  string
+	Color template.CSS
+	Notes []string
 }
 
 type plotChart struct {
@@ -46,8 +47,9 @@ type plotChart struct {
 }
 
 type plotLine struct {
-	Name, Color, Path string
-	Dots              [][2]float64
+	Name, Path string
+	Color      template.CSS
+	Dots       [][2]float64
 }
 
 // hues set runs apart; more runs than hues use them again.
@@ -91,7 +93,22 @@ func WritePlot(w io.Writer, runs []Run) error {
 	return nil
 }
 
-func color(i int) string { return fmt.Sprintf("hsl(%d 70%% 45%%)", hues[i%len(hues)]) }
+func color(i int) template.CSS {
+	return template.CSS(fmt.Sprintf("hsl(%d 70%% 45%%)", hues[i%len(hues)])) //nolint:gosec // numbers of ours
+}
+
+// short writes the end of an axis.
+func short(x float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if x >= unit.size {
+			return fmt.Sprintf("%.3g%s", x/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.3g", x)
+}
 
 // overTime draws what the runs did, each from its own start.
 func (p *plot) overTime(runs []Run) {
@@ -165,13 +182,15 @@ func (p *plot) overLoad(runs []Run) {
 
 // points are a line's, before they are drawn.
 type points struct {
-	name, color string
-	xy          [][2]float64
+	name  string
+	color template.CSS
+	xy    [][2]float64
 }
 
 // add draws lines in a box of 740 by 170 at (50, 10), from 0 to the highest
-// of them all.
-func (p *plot) add(title, unit string, lines []points, dots bool) {
+// of them all. Loads are drawn as dots on a logarithmic axis, for people double
+// them.
+func (p *plot) add(title, unit string, lines []points, loads bool) {
 	least, most, top := math.Inf(1), math.Inf(-1), 0.0
 	for _, l := range lines {
 		for _, at := range l.xy {
@@ -181,7 +200,11 @@ func (p *plot) add(title, unit string, lines []points, dots bool) {
 	if !(most > least) || !(top > 0) {
 		return
 	}
-	c := plotChart{Title: title, X: unit, Top: fmt.Sprintf("%.4g", top), Left: fmt.Sprintf("%.4g", least), Right: fmt.Sprintf("%.4g", most)}
+	c := plotChart{Title: title, X: unit, Top: short(top), Left: short(least), Right: short(most)}
+	place := func(x float64) float64 { return (x - least) / (most - least) }
+	if loads && least > 0 {
+		place = func(x float64) float64 { return math.Log(x/least) / math.Log(most/least) }
+	}
 	for _, l := range lines {
 		if len(l.xy) == 0 {
 			continue
@@ -189,9 +212,9 @@ func (p *plot) add(title, unit string, lines []points, dots bool) {
 		var b strings.Builder
 		drawn := plotLine{Name: l.name, Color: l.color}
 		for _, at := range l.xy {
-			x, y := 50+740*(at[0]-least)/(most-least), 180-170*at[1]/top
+			x, y := 50+740*place(at[0]), 180-170*at[1]/top
 			fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
-			if dots {
+			if loads {
 				drawn.Dots = append(drawn.Dots, [2]float64{math.Round(10*x) / 10, math.Round(10*y) / 10})
 			}
 		}
