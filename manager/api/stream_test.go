@@ -53,8 +53,11 @@ func TestEventsResumeWithoutLoss(t *testing.T) {
 	err := c.Watch(t.Context(), client.Watch{Task: "alpha",
 		Reset: func() error { s.Finish(t, list[0].ID, 5); return nil },
 		Event: func(e v1.Event) error {
-			last = e.ID
 			require.Equal(t, created.ID, *e.Task)
+			if e.Kind == "task" {
+				return nil // older than the watch; a transaction elsewhere has held it back
+			}
+			last = e.ID
 			require.JSONEq(t, `{"numbers": [1]}`, string(e.Payload))
 			return errEnough
 		}})
