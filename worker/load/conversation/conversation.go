@@ -126,6 +126,24 @@ func (h *History) Reply(text string) {
 	}
 }
 
+// Accumulate makes the lengths of whole prompts out of those of what each turn
+// adds: all that was said before comes first, replies as long as they are asked
+// for. Turns that bring whole prompts keep their lengths.
+func (c *Conversation) Accumulate() {
+	if c.Mode == Whole {
+		return
+	}
+	before := 0
+	for i := range c.Turns {
+		t := &c.Turns[i]
+		if t.Raw != nil {
+			continue
+		}
+		t.InputTokens += before
+		before = t.InputTokens + t.MaxTokens
+	}
+}
+
 // Use makes the filler of a conversation out of a tokenizer's words.
 func (c *Conversation) Use(words *token.Words) {
 	for i := range c.Turns {

@@ -118,9 +118,6 @@ func decode(f input.File, opt Options) (*Dataset, error) {
 		in.Limit = 0 // a part is taken below
 	}
 	w, err := input.Decode([]input.File{f}, in)
-	if err != nil && opt.Input.Format == "" && format == input.SingleTurn {
-		return rows(f, opt) // one field told the format, and there are others
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +143,8 @@ func wholeRequests(data []byte) bool {
 // instants are chosen from as rows are; of others the first are taken, since
 // their order is the load.
 func trace(w *input.Workload, name string, opt Options) *Dataset {
-	d := &Dataset{Workload: w, Stats: Stats{Source: name, Format: string(w.Format), Counter: opt.Input.Counter.Name(), Skipped: w.Skipped}}
-	d.Stats.Rows = len(w.Conversations) + len(w.Trees) + w.Skipped
+	d := &Dataset{Workload: w, Stats: Stats{Source: name, Format: string(w.Format), Counter: opt.Input.Counter.Name(),
+		Rows: w.Rows, Skipped: w.Skipped - w.TooLong, TooLong: w.TooLong}}
 	switch n := opt.Input.Limit; {
 	case len(w.Trees) == 0 && !timed(w.Conversations):
 		all := make([]row, len(w.Conversations))

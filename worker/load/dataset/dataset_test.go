@@ -105,6 +105,8 @@ func TestDatasetsThatAreRefused(t *testing.T) {
 		opt        Options
 	}{
 		"":              {"", "empty", Options{}},
+		"two contents":  {`{"text":"a","texts":["b"]}`, "in:1: text and texts exclude each other", Options{}},
+		"two times":     {`{"text":"a","timestamp":1,"delay":2}`, "in:1: timestamp and delay exclude each other", Options{}},
 		"no prompt":     {"a,b\n1,2\n", "none of its fields (a, b)", Options{}},
 		"only empty":    {"prompt\n\"\"\n", "of 1 rows 1 are empty", Options{}},
 		"not a length":  {`{"prompt":"a","n":"x"}`, "no length", Options{Map: Map{OutputLen: "n"}}},

@@ -245,11 +245,11 @@ func (s *shaper) turns(c *conversation.Conversation, r record) error {
 		if len(raw) == 0 || string(raw) == "null" {
 			return errEmpty
 		}
-		n, err := input.BodyTokens(raw, s.opt.Counter)
+		t, err := input.RawTurn(raw, s.opt.Counter)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.RequestBody, err)
 		}
-		c.Turns = []conversation.Turn{{Raw: raw, InputTokens: n}}
+		c.Turns = []conversation.Turn{t}
 	case m.Messages != "":
 		list, err := messages(r.find(m.Messages))
 		if err != nil {
@@ -305,21 +305,15 @@ func (s *shaper) dialogue(c *conversation.Conversation, list []endpoint.Message)
 	return nil
 }
 
-// count sets the length of every prompt: that of its messages, of those before,
-// and of the replies before, as long as they are asked for.
+// count sets the length of every prompt.
 func (s *shaper) count(c *conversation.Conversation) {
-	total := 0
 	for i := range c.Turns {
 		t := &c.Turns[i]
-		if t.Raw != nil {
-			continue
-		}
 		for _, m := range t.Messages {
-			total += s.opt.Counter.Count(m.Plain())
+			t.InputTokens += s.opt.Counter.Count(m.Plain())
 		}
-		t.InputTokens = total
-		total += t.MaxTokens
 	}
+	c.Accumulate()
 }
 
 func (s *shaper) output(r record) (int, error) {

@@ -14,30 +14,31 @@ import (
 
 // loadCSV reads the Azure and BurstGPT tables: an instant and two lengths a
 // row. BurstGPT's rows without a reply are failures and left out.
-func loadCSV(f File, opt Options) (*Workload, error) {
+func loadCSV(w *Workload, f File, opt Options) error {
 	r := csv.NewReader(bytes.NewReader(f.Data))
 	r.ReuseRecord = true
 	r.FieldsPerRecord = -1
 	header, err := r.Read()
 	if err != nil {
-		return nil, fmt.Errorf("%s: reading the header: %w", f.Name, err)
+		return fmt.Errorf("%s: reading the header: %w", f.Name, err)
 	}
 	t, err := newTable(header, opt)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name, err)
+		return fmt.Errorf("%s: %w", f.Name, err)
 	}
-	w := &Workload{}
+	var found problems
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return w, nil
+			return found.err()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name, err) // names its line itself
+			found.add(fmt.Errorf("%s: %w", f.Name, err)) // names its line itself
+			return found.err()
 		}
-		if err := t.row(w, row); err != nil {
-			line, _ := r.FieldPos(0)
-			return nil, fmt.Errorf("%s:%d: %w", f.Name, line, err)
+		line, _ := r.FieldPos(0)
+		if err := t.row(w, row); err != nil && !found.add(fmt.Errorf("%s:%d: %w", f.Name, line, err)) {
+			return found.err()
 		}
 	}
 }
@@ -45,6 +46,7 @@ func loadCSV(f File, opt Options) (*Workload, error) {
 // table reads rows of one of the two kinds.
 type table struct {
 	opt              Options
+	names            [4]string
 	at, input, reply int
 	session          int
 	clock            func(string) (time.Duration, error)
@@ -61,13 +63,17 @@ func newTable(header []string, opt Options) (*table, error) {
 	if opt.Format == BurstGPT {
 		names = [4]string{"Timestamp", "Request tokens", "Response tokens", "Session ID"}
 	}
-	t := &table{opt: opt, seed: conversation.Seed(opt.Seed, string(opt.Format)), session: -1}
+	t := &table{opt: opt, names: names, seed: conversation.Seed(opt.Seed, string(opt.Format)), session: -1}
+	var errs []error
 	for i, to := range []*int{&t.at, &t.input, &t.reply} {
 		at, ok := column[names[i]]
 		if !ok {
-			return nil, fmt.Errorf("no column %q", names[i])
+			errs = append(errs, fmt.Errorf("the header has no column %q", names[i]))
 		}
 		*to = at
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	if at, ok := column[names[3]]; ok && names[3] != "" {
 		t.session = at
@@ -77,7 +83,7 @@ func newTable(header []string, opt Options) (*table, error) {
 		t.clock = func(s string) (time.Duration, error) {
 			x, err := strconv.ParseFloat(s, 64)
 			if err != nil {
-				return 0, err
+				return 0, fmt.Errorf("%q is no number of seconds", s)
 			}
 			return span(x, time.Second)
 		}
@@ -89,7 +95,7 @@ func newTable(header []string, opt Options) (*table, error) {
 func (t *table) wall(s string) (time.Duration, error) {
 	at, err := time.Parse("2006-01-02 15:04:05.9999999", s)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%q is no instant such as 2023-11-16 18:17:03.9799600", s)
 	}
 	if t.zero == nil {
 		t.zero = &at
@@ -98,26 +104,27 @@ func (t *table) wall(s string) (time.Duration, error) {
 }
 
 func (t *table) row(w *Workload, row []string) error {
+	number := int64(w.Rows)
+	w.Rows++
 	if len(row) <= max(t.at, t.input, t.reply) {
 		return fmt.Errorf("%d columns are too few", len(row))
 	}
 	at, err := t.clock(row[t.at])
 	if err != nil {
-		return fmt.Errorf("timestamp: %w", err)
+		return fmt.Errorf("%s: %w", t.names[0], err)
 	}
 	in, err := strconv.Atoi(row[t.input])
 	if err != nil || in < 0 || in > maxLength {
-		return fmt.Errorf("prompt length %q is no length", row[t.input])
+		return fmt.Errorf("%s: %q is no length in tokens", t.names[1], row[t.input])
 	}
 	out, err := strconv.Atoi(row[t.reply])
-	if err != nil || out < 0 {
-		return fmt.Errorf("reply length %q is no length", row[t.reply])
+	if err != nil || out < 0 || out > maxLength {
+		return fmt.Errorf("%s: %q is no length in tokens", t.names[2], row[t.reply])
 	}
-	if in == 0 || out == 0 || t.opt.MaxInput > 0 && in > t.opt.MaxInput {
+	if in == 0 || out == 0 {
 		w.Skipped++
 		return nil
 	}
-	number := int64(len(w.Conversations))
 	id := fmt.Sprintf("row-%06d", number)
 	if t.session >= 0 && t.session < len(row) && row[t.session] != "" {
 		id += "-" + row[t.session]

@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
+	"github.com/fleetune/fleetune/worker/load/token"
 	"github.com/fleetune/fleetune/worker/load/tree"
 )
 
@@ -70,56 +74,85 @@ func (s *dagSpawn) UnmarshalJSON(b []byte) error {
 }
 
 // loadDAG reads authored trees, one session a line.
-func loadDAG(f File, _ Options) (*Workload, error) {
-	g := &dag{file: f.Name, sessions: map[string]*dagLine{}, forked: map[string]bool{}, child: map[string]bool{}}
+func loadDAG(w *Workload, f File, opt Options) error {
+	g := &dag{file: f.Name, opt: opt, sessions: map[string]*dagLine{}, forked: map[string]bool{}, child: map[string]bool{}, played: map[string]bool{}}
 	err := eachLine(f, func(number int, line []byte) error {
-		l := &dagLine{}
-		if err := strict(line, l); err != nil {
-			return err
-		}
-		if l.SessionID == "" || len(l.Turns) == 0 {
-			return errors.New("a session needs a session_id and turns")
-		}
-		if g.sessions[l.SessionID] != nil {
-			return fmt.Errorf("session %q came before", l.SessionID)
-		}
-		l.line = number
-		g.sessions[l.SessionID] = l
-		g.order = append(g.order, l)
-		return nil
+		w.Rows++
+		return g.line(number, line)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := g.check(); err != nil {
-		return nil, err
+		return err
 	}
-	w := &Workload{}
+	var found problems
 	for _, l := range g.order {
 		if g.child[l.SessionID] {
 			continue
 		}
 		t := &tree.Tree{ID: l.SessionID}
-		if err := g.add(t, l, tree.Stream{Parent: -1, Branch: -1}, nil); err != nil {
-			return nil, err
+		err := g.add(t, l, tree.Stream{Parent: -1, Branch: -1}, nil)
+		if err == nil {
+			if err = t.Validate(); err != nil {
+				err = g.at(l, err)
+			}
 		}
-		if err := t.Validate(); err != nil {
-			return nil, g.at(l, err)
+		if err != nil && !found.add(err) {
+			break
 		}
+		lengths(t)
 		w.Trees = append(w.Trees, t)
 	}
-	if len(w.Trees) == 0 {
-		return nil, fmt.Errorf("%s: every session is a child of another: there is a cycle", f.Name)
+	for _, l := range g.order { // a ring of sessions has no root to reach it from
+		if !g.played[l.SessionID] && !found.add(g.at(l, errors.New("no root leads here: the session is its own ancestor"))) {
+			break
+		}
 	}
-	return w, nil
+	return found.err()
+}
+
+// lengths works out how long the prompts of a tree are: a fork begins with all
+// that was said before it.
+func lengths(t *tree.Tree) {
+	for i := range t.Streams {
+		s := &t.Streams[i]
+		s.Conv.Accumulate()
+		if !s.Fork {
+			continue
+		}
+		at := &t.Streams[s.Parent].Conv.Turns[t.Branches[s.Branch].Spawn]
+		for k := range s.Conv.Turns {
+			s.Conv.Turns[k].InputTokens += at.InputTokens + at.MaxTokens
+		}
+	}
+}
+
+func (g *dag) line(number int, line []byte) error {
+	l := &dagLine{}
+	if err := strict(line, l); err != nil {
+		return err
+	}
+	if l.SessionID == "" || len(l.Turns) == 0 {
+		return errors.New("a session needs a session_id and turns")
+	}
+	if before := g.sessions[l.SessionID]; before != nil {
+		return fmt.Errorf("session %q is in line %d already", l.SessionID, before.line)
+	}
+	l.line = number
+	g.sessions[l.SessionID] = l
+	g.order = append(g.order, l)
+	return nil
 }
 
 type dag struct {
 	file     string
+	opt      Options
 	sessions map[string]*dagLine
 	order    []*dagLine
 	forked   map[string]bool // has a fork parent
 	child    map[string]bool
+	played   map[string]bool // is part of a tree
 }
 
 // at places an error at the session's line.
@@ -129,62 +162,81 @@ func (g *dag) at(l *dagLine, err error) error {
 
 // check resolves every name and what may stand where.
 func (g *dag) check() error {
+	var found problems
 	for _, l := range g.order {
 		for i := range l.Turns {
-			if err := g.checkTurn(l, i); err != nil {
-				return g.at(l, fmt.Errorf("turn %d: %w", i, err))
-			}
-		}
-		for _, name := range l.PreSpawns {
-			if g.sessions[name] == nil {
-				return g.at(l, fmt.Errorf("no session %q", name))
-			}
-			g.child[name] = true
-		}
-	}
-	for _, l := range g.order {
-		for i := range l.Turns {
-			for _, m := range l.Turns[i].Messages {
-				if m.Role == "system" && (i > 0 || g.forked[l.SessionID]) {
-					return g.at(l, fmt.Errorf("turn %d: a system message belongs to the first turn of a root or a spawned session", i))
+			for _, err := range g.checkTurn(l, i) {
+				if !found.add(g.at(l, fmt.Errorf("turns[%d]: %w", i, err))) {
+					return found.err()
 				}
 			}
 		}
+		for _, name := range l.PreSpawns {
+			if err := g.resolve(name); err != nil && !found.add(g.at(l, fmt.Errorf("pre_session_spawns: %w", err))) {
+				return found.err()
+			}
+		}
 	}
+	for _, l := range g.order {
+		for i := range l.Turns {
+			system := slices.ContainsFunc(l.Turns[i].Messages, func(m endpoint.Message) bool { return m.Role == "system" })
+			if system && (i > 0 || g.forked[l.SessionID]) &&
+				!found.add(g.at(l, fmt.Errorf("turns[%d]: a system message belongs to the first turn of a root or a spawned session", i))) {
+				return found.err()
+			}
+		}
+	}
+	return found.err()
+}
+
+// resolve notes that a session is another's child.
+func (g *dag) resolve(name string) error {
+	if g.sessions[name] == nil {
+		if near := space.Nearest(name, slices.Collect(maps.Keys(g.sessions))); near != "" {
+			return fmt.Errorf("no session %q; did you mean %q?", name, near)
+		}
+		return fmt.Errorf("no session %q", name)
+	}
+	g.child[name] = true
 	return nil
 }
 
-func (g *dag) checkTurn(l *dagLine, i int) error {
+func (g *dag) checkTurn(l *dagLine, i int) (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	t := &l.Turns[i]
 	if len(t.Messages) == 0 {
-		return errors.New("messages must not be empty")
+		bad("messages must not be empty")
+	}
+	if t.MaxTokens < 0 {
+		bad("max_tokens %d is below 0", t.MaxTokens)
 	}
 	for _, f := range t.Forks {
-		switch {
-		case g.sessions[f.Child] == nil:
-			return fmt.Errorf("no session %q", f.Child)
-		case g.forked[f.Child]:
-			return fmt.Errorf("session %q is forked twice", f.Child)
-		case !f.Background && i != len(l.Turns)-1:
-			return fmt.Errorf("fork %q is not in the background and not on the last turn", f.Child)
+		if err := g.resolve(f.Child); err != nil {
+			bad("forks: %w", err)
+			continue
 		}
-		g.forked[f.Child], g.child[f.Child] = true, true
+		if g.forked[f.Child] {
+			bad("session %q is forked twice", f.Child)
+		}
+		if !f.Background && i != len(l.Turns)-1 {
+			bad("fork %q is not in the background and not on the last turn", f.Child)
+		}
+		g.forked[f.Child] = true
 	}
 	for _, s := range t.Spawns {
 		if s.JoinAt != nil && (*s.JoinAt <= i || *s.JoinAt >= len(l.Turns)) {
-			return fmt.Errorf("join_at %d is not after the spawn and inside the session", *s.JoinAt)
+			bad("join_at %d is not after the spawn and inside the session", *s.JoinAt)
 		}
 		if len(s.Children) == 0 {
-			return errors.New("a spawn without children")
+			bad("a spawn without children")
 		}
 		for _, name := range s.Children {
-			if g.sessions[name] == nil {
-				return fmt.Errorf("no session %q", name)
+			if err := g.resolve(name); err != nil {
+				bad("spawns: %w", err)
 			}
-			g.child[name] = true
 		}
 	}
-	return nil
+	return errs
 }
 
 const maxStreams = 100_000
@@ -200,7 +252,8 @@ func (g *dag) add(t *tree.Tree, l *dagLine, s tree.Stream, path []string) error 
 		return g.at(l, fmt.Errorf("the tree has more than %d sessions", maxStreams))
 	}
 	path = append(path[:len(path):len(path)], l.SessionID)
-	conv, err := l.conversation()
+	g.played[l.SessionID] = true
+	conv, err := l.conversation(g.opt.Counter)
 	if err != nil {
 		return g.at(l, err)
 	}
@@ -245,19 +298,20 @@ func (g *dag) add(t *tree.Tree, l *dagLine, s tree.Stream, path []string) error 
 	return nil
 }
 
-func (l *dagLine) conversation() (*conversation.Conversation, error) {
+func (l *dagLine) conversation(counter token.Counter) (*conversation.Conversation, error) {
 	c := &conversation.Conversation{ID: l.SessionID, Mode: conversation.DeltasWithoutReplies}
 	for i := range l.Turns {
 		in := &l.Turns[i]
-		t := conversation.Turn{Model: in.Model, MaxTokens: max(0, in.MaxTokens), Tools: in.Tools, Extra: in.Extra}
+		t := conversation.Turn{Model: in.Model, MaxTokens: in.MaxTokens, Tools: in.Tools, Extra: in.Extra}
 		if in.Delay != nil {
 			var err error
 			if t.Delay, err = span(*in.Delay, time.Millisecond); err != nil {
-				return nil, fmt.Errorf("turn %d: delay: %w", i, err)
+				return nil, fmt.Errorf("turns[%d]: delay: %w", i, err)
 			}
 		}
 		for _, m := range in.Messages {
 			t.Messages = append(t.Messages, conversation.Message{Message: m})
+			t.InputTokens += counter.Count(m.Plain())
 		}
 		c.Turns = append(c.Turns, t)
 	}

@@ -161,15 +161,26 @@ func TestErrorsSayWhere(t *testing.T) {
 		says   string
 	}{
 		"both times":     {SingleTurn, `{"text":"a"}` + "\n" + `{"text":"a","delay":1,"timestamp":2}`, "in:2"},
-		"unknown":        {SingleTurn, `{"text":"a","colour":1}`, `"colour"`},
+		"unknown":        {SingleTurn, `{"text":"a","colour":1}`, "colour: the format has no such field; it has audio"},
+		"misspelt":       {MultiTurn, `{"turns":[{"text":"a"},{"txt":"a","dealy":1}]}`, "in:1: turns[1].dealy: the format has no such field; did you mean \"delay\"?\nturns[1].txt"},
+		"all at once":    {SingleTurn, "{\"text\":5}\n{\"text\":\"a\"}\n{\"delay\":[]}", "in:1: text: want a text, not a JSON number\nin:3: delay: want a number, not a JSON array"},
+		"two names":      {SingleTurn, `{"text":"a","prompt":"b"}`, "another name of text"},
+		"two lengths":    {SingleTurn, `{"text":"a","max_tokens":1,"output_length":1}`, "want one of"},
+		"beside turns":   {MultiTurn, `{"turns":[{"text":"a"}],"text":"b"}`, "text: the format has no such field"},
+		"mixed rows":     {Mooncake, `{"session_id":"s","input_length":5}` + "\n" + `{"session_id":"s","messages":[{"role":"user","content":"a"}]}`, "in:2: session_id"},
+		"no timestamp":   {Bailian, `{"parent_chat_id":-1}`, "chat_id is missing\ntimestamp is missing\ninput_length is missing"},
+		"no such format": {"single_trun", "", "did you mean single_turn?"},
+		"no format":      {"xyz", "", "there are single_turn, multi_turn"},
 		"two kinds":      {Mooncake, `{"input_length":5,"text_input":"x"}`, "exactly one"},
 		"too many ids":   {Mooncake, `{"input_length":5,"hash_ids":[1,2]}`, "more than 5 tokens need"},
 		"empty turns":    {MultiTurn, `{"turns":[]}`, "not be empty"},
-		"own ancestor":   {Bailian, `{"chat_id":1,"parent_chat_id":2,"input_length":1}` + "\n" + `{"chat_id":2,"parent_chat_id":1,"input_length":1}`, "ancestor"},
+		"own ancestor":   {Bailian, `{"chat_id":1,"parent_chat_id":2,"input_length":1,"timestamp":0}` + "\n" + `{"chat_id":2,"parent_chat_id":1,"input_length":1,"timestamp":0}`, "in:2: chat 1 is its own ancestor"},
 		"no column":      {Azure, "TIMESTAMP,ContextTokens\n", "GeneratedTokens"},
 		"odd time":       {Azure, "TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "in:2"},
 		"dag unknown":    {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":["b"]}]}`, `no session "b"`},
 		"dag cycle":      {DAG, dagCycle, "ancestor"},
+		"dag ring":       {DAG, `{"session_id":"r","turns":[{"messages":[{"role":"user","content":"x"}]}]}` + dagCycle[strings.Index(dagCycle, "\n"):], "in:2: session \"a\": no root leads here"},
+		"dag nearest":    {DAG, `{"session_id":"child","turns":[{"messages":[{"role":"user","content":"x"}]}]}` + "\n" + `{"session_id":"r","turns":[{"messages":[],"spawns":["chidl"]}]}`, "in:2: session \"r\": turns[0]: messages must not be empty\nin:2: session \"r\": turns[0]: spawns: no session \"chidl\"; did you mean \"child\"?"},
 		"dag system":     {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}]},{"messages":[{"role":"system","content":"x"}]}]}`, "system message"},
 		"dag join":       {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":[{"children":["a"],"join_at":1}]}]}`, "join_at"},
 		"dag plain fork": {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"forks":["b"]},{"messages":[{"role":"user","content":"x"}]}]}` + "\n" + `{"session_id":"b","turns":[{"messages":[{"role":"user","content":"x"}]}]}`, "last turn"},
@@ -181,6 +192,63 @@ func TestErrorsSayWhere(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 		})
 	}
+}
+
+// What a format allows for and does not read is told: it may be a misspelt name.
+func TestFieldsThatAreNotReadAreTold(t *testing.T) {
+	w, err := Load(write(t, "in", `{"input_length":5,"ouptut_length":3}`+"\n"+`{"input_length":5}`), Options{})
+	require.NoError(t, err)
+	require.Equal(t, []string{`in: not read: ouptut_length: the format has no such field; did you mean "output_length"?`}, w.Notes)
+}
+
+// No more problems are told than help.
+func TestAFileOfNothingButProblems(t *testing.T) {
+	_, err := Load(write(t, "in", strings.Repeat("{\"text\":5}\n", 100)), Options{Format: SingleTurn})
+	require.ErrorContains(t, err, "in:10: ")
+	require.ErrorContains(t, err, "the first 10 problems")
+	require.NotContains(t, err.Error(), "in:11: ")
+}
+
+// Rows of a session are what each turn adds; its prompts grow by them and by
+// the replies. Rows that are whole prompts are told from those.
+func TestRowsOfASession(t *testing.T) {
+	const text = `{"session_id":"s","input_length":1024,"output_length":10,"hash_ids":[1,2]}
+{"input_length":7,"output_length":1}
+{"session_id":"s","input_length":1100,"output_length":10,"hash_ids":[1,2,3]}
+{"session_id":"s","input_length":5}`
+	w, err := Load(write(t, "in", text), Options{})
+	require.NoError(t, err)
+	turns := w.Conversations[0].Turns
+	require.Equal(t, []int{1024, 2134, 2149}, []int{turns[0].InputTokens, turns[1].InputTokens, turns[2].InputTokens})
+	require.Len(t, w.Notes, 1)
+	require.Contains(t, w.Notes[0], "in 1 sessions rows begin with the blocks of the row before")
+	require.Equal(t, 4, w.Rows)
+	require.NotEqual(t, turns[1].Messages[0].Fill[2:], turns[2].Messages[0].Fill, "each row's own text is its own")
+
+	whole, err := Load(write(t, "in", text), Options{WholePrompts: true})
+	require.NoError(t, err)
+	require.Empty(t, whole.Notes)
+	require.Equal(t, 1100, whole.Conversations[0].Turns[1].InputTokens)
+	require.Equal(t, 2, whole.Conversations[0].Turns[1].CacheHits)
+
+	short, err := Load(write(t, "in", text), Options{MaxInput: 2000})
+	require.NoError(t, err)
+	require.Len(t, short.Conversations[0].Turns, 1, "a session ends before its first prompt that is too long")
+	require.Equal(t, 2, short.TooLong)
+}
+
+// Rows of every file are numbered on, so that two files make no prompt alike.
+func TestFilesAreReadOneAfterAnother(t *testing.T) {
+	one := File{"a.jsonl", []byte(`{"input_length":50}`)}
+	w, err := Decode([]File{one, {"b.jsonl", one.Data}}, Options{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"line-000000", "line-000001"}, []string{w.Conversations[0].ID, w.Conversations[1].ID})
+	require.NotEqual(t, w.Conversations[0].Turns[0].Messages, w.Conversations[1].Turns[0].Messages)
+	_, err = Decode([]File{one, {"c.jsonl", []byte(`{"text":"a"}`)}}, Options{})
+	require.ErrorContains(t, err, "a.jsonl is mooncake_trace, c.jsonl is not")
+	trace := File{"w.json", []byte(wekaText(17))}
+	_, err = Decode([]File{trace, {"again.json", trace.Data}}, Options{})
+	require.ErrorContains(t, err, `again.json: the trace "w" is in w.json already`)
 }
 
 const dagCycle = `{"session_id":"r","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":["a"]}]}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/token"
 	"github.com/fleetune/fleetune/worker/load/tree"
@@ -45,6 +46,21 @@ func Formats() []Format {
 	return []Format{SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, Weka, DAG, RawPayload, InputsJSON, RandomPool}
 }
 
+// Check refuses what is no format, with the name that may have been meant.
+func (f Format) Check() error {
+	if slices.Contains(Formats(), f) {
+		return nil
+	}
+	var names []string
+	for _, known := range Formats() {
+		names = append(names, string(known))
+	}
+	if near := space.Nearest(string(f), names); near != "" {
+		return fmt.Errorf("format %q is not known: did you mean %s?", string(f), near)
+	}
+	return fmt.Errorf("format %q is not known: there are %s", string(f), strings.Join(names, ", "))
+}
+
 // Options of loading.
 type Options struct {
 	// Format of the files; empty detects it.
@@ -68,6 +84,9 @@ type Options struct {
 	// uses the recorded think time as the delay; DelayCap bounds delays, s.
 	IgnoreDelays, ThinkTime bool
 	DelayCap                float64
+	// WholePrompts reads the rows of a Mooncake session as whole prompts, not as
+	// what each turn adds.
+	WholePrompts bool
 	// Flattened tells the agents of an agentic trace apart that were recorded
 	// in one list.
 	Flattened bool
@@ -80,8 +99,11 @@ type Workload struct {
 	Trees         []*tree.Tree
 	// Notes tell what was decided while reading.
 	Notes []string
-	// Skipped counts entries that were left out.
-	Skipped int
+	// Rows counts the entries of the files, Skipped those that were left out,
+	// TooLong those of these that were too long.
+	Rows, Skipped, TooLong int
+
+	hashes []hashed
 }
 
 // maxExpanded bounds what a compressed file may expand to.
@@ -119,13 +141,13 @@ func Decode(files []File, opt Options) (*Workload, error) {
 		opt.Counter = token.Bytes{}
 	}
 	var err error
-	if opt.Format == "baseten_trace" {
-		return nil, errors.New("Baseten traces are Parquet, which is not read; convert them to JSONL") //nolint:staticcheck // a proper name
-	}
 	if opt.Format == "" {
-		if opt.Format, err = Detect(files[0].Data); err != nil {
-			return nil, fmt.Errorf("%s: %w", files[0].Name, err)
+		if opt.Format, err = detectAll(files); err != nil {
+			return nil, err
 		}
+	}
+	if err := opt.Format.Check(); err != nil {
+		return nil, err
 	}
 	w, err := decode(files, opt)
 	if err != nil {
@@ -133,12 +155,28 @@ func Decode(files []File, opt Options) (*Workload, error) {
 	}
 	w.Format = opt.Format
 	w.use(opt.Words)
-	w.dropLonger(opt.MaxInput)
+	w.endLonger(opt.MaxInput)
+	cacheHits(w.hashes)
+	w.hashes = nil
 	w.limit(opt.Limit)
 	if len(w.Conversations) == 0 && len(w.Trees) == 0 {
 		return nil, fmt.Errorf("%s holds no usable request", files[0].Name)
 	}
 	return w, nil
+}
+
+// detectAll tells the one format that all files have.
+func detectAll(files []File) (Format, error) {
+	first, err := Detect(files[0].Data)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", files[0].Name, err)
+	}
+	for _, f := range files[1:] {
+		if other, err := Detect(f.Data); err != nil || other != first {
+			return "", fmt.Errorf("%s is %s, %s is not: files that are read together have one format", files[0].Name, first, f.Name)
+		}
+	}
+	return first, nil
 }
 
 func (w *Workload) use(words *token.Words) {
@@ -152,17 +190,33 @@ func (w *Workload) use(words *token.Words) {
 	}
 }
 
-// dropLonger leaves out conversations with a prompt of more tokens, which
-// formats of one request a line have done by themselves.
-func (w *Workload) dropLonger(most int) {
+// endLonger ends conversations before their first prompt of more tokens, and
+// leaves out trees that have one. Agentic traces have been cut when they were
+// read.
+func (w *Workload) endLonger(most int) {
 	if most <= 0 {
 		return
 	}
-	before := len(w.Conversations)
+	long := func(t conversation.Turn) bool { return t.InputTokens > most }
 	w.Conversations = slices.DeleteFunc(w.Conversations, func(c *conversation.Conversation) bool {
-		return slices.ContainsFunc(c.Turns, func(t conversation.Turn) bool { return t.InputTokens > most })
+		if i := slices.IndexFunc(c.Turns, long); i >= 0 {
+			w.tooLong(len(c.Turns) - i)
+			c.Turns = c.Turns[:i]
+		}
+		return len(c.Turns) == 0
 	})
-	w.Skipped += before - len(w.Conversations)
+	w.Trees = slices.DeleteFunc(w.Trees, func(t *tree.Tree) bool {
+		out := slices.ContainsFunc(t.Streams, func(s tree.Stream) bool { return slices.ContainsFunc(s.Conv.Turns, long) })
+		if out {
+			w.tooLong(t.Requests())
+		}
+		return out
+	})
+}
+
+func (w *Workload) tooLong(n int) {
+	w.Skipped += n
+	w.TooLong += n
 }
 
 func (w *Workload) limit(n int) {
@@ -228,39 +282,17 @@ func decode(files []File, opt Options) (*Workload, error) {
 		return loadWeka(files, opt)
 	case RandomPool:
 		return loadPool(files, opt)
-	case InputsJSON, SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, DAG, RawPayload:
-	default:
-		return nil, fmt.Errorf("format %q: %w", opt.Format, ErrFormat)
 	}
-	whole := &Workload{}
+	w := &Workload{}
+	var errs []error
 	for _, f := range files {
-		w, err := decodeOne(f, opt)
-		if err != nil {
-			return nil, err
-		}
-		whole.Conversations = append(whole.Conversations, w.Conversations...)
-		whole.Trees = append(whole.Trees, w.Trees...)
-		whole.Notes = append(whole.Notes, w.Notes...)
-		whole.Skipped += w.Skipped
+		errs = append(errs, readers[opt.Format](w, f, opt))
 	}
-	return whole, nil
+	return w, errors.Join(errs...)
 }
 
-func decodeOne(f File, opt Options) (*Workload, error) {
-	switch opt.Format {
-	case SingleTurn, MultiTurn, RawPayload:
-		return loadTurns(f, opt)
-	case Mooncake:
-		return loadMooncake(f, opt)
-	case Bailian:
-		return loadBailian(f, opt)
-	case ShareGPT:
-		return loadShareGPT(f, opt)
-	case DAG:
-		return loadDAG(f, opt)
-	case InputsJSON:
-		return loadInputs(f, opt)
-	default:
-		return loadCSV(f, opt)
-	}
+// readers read one file each into a workload.
+var readers = map[Format]func(*Workload, File, Options) error{
+	SingleTurn: loadTurns, MultiTurn: loadTurns, RawPayload: loadTurns, Mooncake: loadMooncake, Bailian: loadBailian,
+	ShareGPT: loadShareGPT, BurstGPT: loadCSV, Azure: loadCSV, DAG: loadDAG, InputsJSON: loadInputs,
 }

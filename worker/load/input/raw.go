@@ -10,25 +10,24 @@ import (
 	"github.com/fleetune/fleetune/worker/load/token"
 )
 
-// rawTurn makes a turn of a whole request body, which is sent as it is save
+// RawTurn makes a turn of a whole request body, which is sent as it is save
 // for the model and the way of streaming.
-func rawTurn(raw json.RawMessage, opt Options) (conversation.Turn, error) {
-	n, err := BodyTokens(raw, opt.Counter)
-	return conversation.Turn{Raw: raw, InputTokens: n}, err
-}
-
-// BodyTokens counts the prompt of a request body, wherever its endpoint has
-// it; 0 where it is not text.
-func BodyTokens(raw json.RawMessage, counter token.Counter) (int, error) {
+func RawTurn(raw json.RawMessage, counter token.Counter) (conversation.Turn, error) {
 	members := map[string]json.RawMessage{}
-	if err := json.Unmarshal(raw, &members); err != nil {
-		return 0, err
+	if err := lenient(raw, &members); err != nil {
+		return conversation.Turn{}, err
 	}
-	n := 0
+	t := conversation.Turn{Raw: raw}
 	for _, name := range []string{"messages", "prompt", "input", "query", "instructions"} {
-		n += valueTokens(members[name], counter)
+		t.InputTokens += valueTokens(members[name], counter)
 	}
-	return n, nil
+	for _, name := range []string{"max_tokens", "max_completion_tokens", "max_output_tokens"} {
+		var n int
+		if json.Unmarshal(members[name], &n) == nil && n > 0 {
+			t.MaxTokens = n
+		}
+	}
+	return t, nil
 }
 
 // valueTokens counts a text, a list of texts, or a list of messages.
@@ -56,36 +55,38 @@ func valueTokens(raw json.RawMessage, counter token.Counter) int {
 
 // loadInputs reads what AIPerf writes as inputs.json: the request bodies of
 // every session, in order.
-func loadInputs(f File, opt Options) (*Workload, error) {
+func loadInputs(w *Workload, f File, opt Options) error {
 	var doc struct {
 		Data []struct {
 			SessionID string            `json:"session_id"`
 			Payloads  []json.RawMessage `json:"payloads"`
 		} `json:"data"`
 	}
-	if err := json.Unmarshal(f.Data, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	if err := lenient(f.Data, &doc); err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
 	}
-	w := &Workload{}
+	var found problems
 	for i, session := range doc.Data {
+		number := w.Rows
+		w.Rows++
 		if len(session.Payloads) == 0 {
 			w.Skipped++
 			continue
 		}
 		c := &conversation.Conversation{ID: session.SessionID, Mode: conversation.Whole}
 		if c.ID == "" {
-			c.ID = fmt.Sprintf("session-%06d", i)
+			c.ID = fmt.Sprintf("session-%06d", number)
 		}
 		for k, raw := range session.Payloads {
-			t, err := rawTurn(raw, opt)
-			if err != nil {
-				return nil, fmt.Errorf("%s: session %d, payload %d: %w", f.Name, i, k, err)
+			t, err := RawTurn(raw, opt.Counter)
+			if err != nil && !found.add(fmt.Errorf("%s: data[%d].payloads[%d]: %w", f.Name, i, k, err)) {
+				return found.err()
 			}
 			c.Turns = append(c.Turns, t)
 		}
 		w.Conversations = append(w.Conversations, c)
 	}
-	return w, nil
+	return found.err()
 }
 
 // poolSize is how many conversations a random pool gives where no limit says
@@ -95,6 +96,7 @@ const poolSize = 100
 // loadPool draws conversations of one turn from pools, one a file: each turn
 // puts one entry of every pool together.
 func loadPool(files []File, opt Options) (*Workload, error) {
+	w := &Workload{}
 	pools := make([][]turnLine, len(files))
 	for i, f := range files {
 		err := eachLine(f, func(_ int, line []byte) error {
@@ -102,9 +104,10 @@ func loadPool(files []File, opt Options) (*Workload, error) {
 			if err := strict(line, &l); err != nil {
 				return err
 			}
-			if l.Turns != nil || l.RequestBody != nil || l.Timestamp != nil || l.Delay != nil {
-				return errors.New("an entry of a pool has texts, images, audio or video, and no turns, request or time")
+			if l.RequestBody != nil || l.Timestamp != nil || l.Delay != nil {
+				return errors.New("an entry of a pool has texts, images, audio or video, and no request or time")
 			}
+			w.Rows++
 			pools[i] = append(pools[i], l)
 			return nil
 		})
@@ -120,7 +123,6 @@ func loadPool(files []File, opt Options) (*Workload, error) {
 		n = opt.Limit
 	}
 	seed := conversation.Seed(opt.Seed, "random pool")
-	w := &Workload{}
 	for i := range n {
 		rng := conversation.Rand(conversation.Number(seed, int64(i)))
 		whole := turnLine{}

@@ -12,9 +12,7 @@ import (
 
 // turnLine is a single_turn line, or a turn of a multi_turn one.
 type turnLine struct {
-	SessionID string     `json:"session_id"`
-	Turns     []turnLine `json:"turns"`
-
+	SessionID   string                     `json:"session_id"`
 	Text        *string                    `json:"text"`
 	Texts       []string                   `json:"texts"`
 	Prompt      *string                    `json:"prompt"`
@@ -34,52 +32,83 @@ type turnLine struct {
 	RequestBody json.RawMessage            `json:"request_body"`
 }
 
+// sessionLine is a multi_turn line.
+type sessionLine struct {
+	SessionID string     `json:"session_id"`
+	Turns     []turnLine `json:"turns"`
+}
+
 // loadTurns reads single_turn, multi_turn and raw_payload lines.
-func loadTurns(f File, opt Options) (*Workload, error) {
-	w := &Workload{}
-	err := eachLine(f, func(_ int, line []byte) error {
-		c := &conversation.Conversation{ID: fmt.Sprintf("line-%06d", len(w.Conversations)), Mode: conversation.DeltasWithoutReplies}
-		if opt.Format == RawPayload {
-			t, err := rawTurn(append(json.RawMessage{}, line...), opt)
-			if err != nil {
-				return err
-			}
-			c.Turns = []conversation.Turn{t}
-			w.Conversations = append(w.Conversations, c)
-			return nil
+func loadTurns(w *Workload, f File, opt Options) error {
+	return eachLine(f, func(_ int, line []byte) error {
+		c := &conversation.Conversation{ID: fmt.Sprintf("line-%06d", w.Rows), Mode: conversation.DeltasWithoutReplies}
+		w.Rows++
+		var err error
+		switch opt.Format {
+		case RawPayload:
+			err = loadRaw(c, line, opt)
+		case MultiTurn:
+			err = loadSession(c, line, opt)
+		default:
+			err = loadSingle(c, line, opt)
 		}
-		var l turnLine
-		if err := strict(line, &l); err != nil {
+		if err != nil {
 			return err
 		}
-		turns := []turnLine{l}
-		if opt.Format == MultiTurn {
-			if turns = l.Turns; len(turns) == 0 {
-				return errors.New("turns must not be empty")
-			}
-		} else if l.Turns != nil {
-			return errors.New("a single_turn line has turns; is it multi_turn?")
-		}
-		if l.SessionID != "" {
-			c.ID = l.SessionID
-		}
-		for i := range turns {
-			t, err := turns[i].turn(opt)
-			if err != nil {
-				return fmt.Errorf("turn %d: %w", i, err)
-			}
-			c.Turns = append(c.Turns, t)
-		}
+		c.Accumulate()
 		w.Conversations = append(w.Conversations, c)
 		return nil
 	})
-	return w, err
+}
+
+func loadRaw(c *conversation.Conversation, line []byte, opt Options) error {
+	t, err := RawTurn(append(json.RawMessage{}, line...), opt.Counter)
+	c.Turns = []conversation.Turn{t}
+	return err
+}
+
+func loadSingle(c *conversation.Conversation, line []byte, opt Options) error {
+	var l turnLine
+	if err := strict(line, &l); err != nil {
+		return err
+	}
+	if l.SessionID != "" {
+		c.ID = l.SessionID
+	}
+	t, err := l.turn(opt)
+	c.Turns = []conversation.Turn{t}
+	return err
+}
+
+func loadSession(c *conversation.Conversation, line []byte, opt Options) error {
+	var l sessionLine
+	if err := strict(line, &l); err != nil {
+		return err
+	}
+	if len(l.Turns) == 0 {
+		return errors.New("turns must not be empty")
+	}
+	if l.SessionID != "" {
+		c.ID = l.SessionID
+	}
+	var errs []error
+	for i := range l.Turns {
+		t, err := l.Turns[i].turn(opt)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("turns[%d]: %w", i, err))
+		}
+		c.Turns = append(c.Turns, t)
+	}
+	return errors.Join(errs...)
 }
 
 func (l *turnLine) turn(opt Options) (conversation.Turn, error) {
 	t := conversation.Turn{Model: l.Model, Extra: l.Extra, MaxTokens: max(l.MaxTokens, l.Output)}
 	if l.Timestamp != nil && l.Delay != nil {
 		return t, errors.New("timestamp and delay exclude each other")
+	}
+	if l.MaxTokens < 0 || l.Output < 0 || l.MaxTokens > 0 && l.Output > 0 {
+		return t, errors.New("want one of max_tokens and output_length, not below 0")
 	}
 	if l.Timestamp != nil {
 		at, err := span(*l.Timestamp, time.Millisecond)
@@ -113,11 +142,12 @@ func (l *turnLine) rawBody(t *conversation.Turn, opt Options) error {
 	if json.Unmarshal(raw, &text) == nil {
 		raw = json.RawMessage(text)
 	}
-	whole, err := rawTurn(raw, opt)
+	whole, err := RawTurn(raw, opt.Counter)
 	if err != nil {
 		return fmt.Errorf("request_body: %w", err)
 	}
 	t.Raw, t.InputTokens = whole.Raw, whole.InputTokens
+	t.MaxTokens = max(t.MaxTokens, whole.MaxTokens)
 	return nil
 }
 
@@ -139,8 +169,11 @@ func (l *turnLine) message() (endpoint.Message, error) {
 	if err != nil {
 		return endpoint.Message{}, err
 	}
+	if l.Prompt != nil && texts != nil {
+		return endpoint.Message{}, errors.New("prompt is another name of text: want one of them")
+	}
 	if l.Prompt != nil {
-		texts = append(texts, *l.Prompt)
+		texts = []string{*l.Prompt}
 	}
 	images, err1 := oneOrMany("image", l.Image, l.Images)
 	audios, err2 := oneOrMany("audio", l.Audio, l.Audios)
@@ -192,40 +225,4 @@ func span(x float64, unit time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("%v is no time from 0 to 100 years", x)
 	}
 	return time.Duration(d), nil
-}
-
-// loadShareGPT reads a list of conversations: the first message is the prompt,
-// the second one's length the length of the reply.
-func loadShareGPT(f File, opt Options) (*Workload, error) {
-	var list []struct {
-		ID            string `json:"id"`
-		Conversations []struct {
-			Value string `json:"value"`
-		} `json:"conversations"`
-	}
-	if err := json.Unmarshal(f.Data, &list); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name, err)
-	}
-	w := &Workload{}
-	const least = 4 // shorter prompts and replies say nothing
-	for i, entry := range list {
-		if len(entry.Conversations) < 2 {
-			w.Skipped++
-			continue
-		}
-		prompt, reply := entry.Conversations[0].Value, entry.Conversations[1].Value
-		in, out := opt.Counter.Count(prompt), opt.Counter.Count(reply)
-		if in < least || out < least || opt.MaxInput > 0 && in > opt.MaxInput {
-			w.Skipped++
-			continue
-		}
-		id := entry.ID
-		if id == "" {
-			id = fmt.Sprintf("entry-%06d", i)
-		}
-		w.Conversations = append(w.Conversations, &conversation.Conversation{ID: id, Turns: []conversation.Turn{{
-			Messages: []conversation.Message{conversation.Text("user", prompt)}, InputTokens: in, MaxTokens: out,
-		}}})
-	}
-	return w, nil
 }

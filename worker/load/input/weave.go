@@ -215,10 +215,10 @@ func (w *weaver) cacheHits(t *tree.Tree, root []*wekaRequest, agents []agent) {
 // delays sets the pause before every turn: the recorded idle time since the
 // end of the turn before, or what the options make of it.
 func delays(t *tree.Tree, root []*wekaRequest, agents []agent, opt Options) {
-	set := func(s *tree.Stream, requests func(int) *wekaRequest) {
+	set := func(s *tree.Stream, request func(int) *wekaRequest) {
 		for k := 1; k < len(s.Starts); k++ {
-			idle := s.Starts[k] - s.Starts[k-1] - seconds(requests(k-1).api())
-			if think := requests(k).ThinkTime; opt.ThinkTime && think != nil {
+			idle := s.Starts[k] - s.Ends[k-1]
+			if think := request(k).ThinkTime; opt.ThinkTime && think != nil {
 				idle = seconds(*think)
 			}
 			if opt.IgnoreDelays {

@@ -3,6 +3,7 @@ package input
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,14 +61,9 @@ func (r *wekaRequest) api() float64 {
 // loadWeka reads agentic traces, one a file. What a sub-agent's marker means
 // is decided by a vote of the whole corpus: see endMarked.
 func loadWeka(files []File, opt Options) (*Workload, error) {
-	traces := make([]wekaTrace, len(files))
-	for i, f := range files {
-		if err := strict(f.Data, &traces[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name, err)
-		}
-		if err := traces[i].validate(); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name, err)
-		}
+	traces, err := readWeka(files)
+	if err != nil {
+		return nil, err
 	}
 	w := &Workload{}
 	votes, of := 0, 0
@@ -85,8 +81,9 @@ func loadWeka(files []File, opt Options) (*Workload, error) {
 	}
 	var shortened []string
 	for i := range traces {
+		w.Rows += traces[i].rows()
 		if n := traces[i].within(opt.MaxInput); n > 0 {
-			w.Skipped += n
+			w.tooLong(n)
 			shortened = append(shortened, traces[i].ID)
 		}
 		t, dropped, err := traces[i].tree(opt, corrected)
@@ -104,38 +101,72 @@ func loadWeka(files []File, opt Options) (*Workload, error) {
 	return w, nil
 }
 
+// readWeka decodes and checks the traces of all files.
+func readWeka(files []File) ([]wekaTrace, error) {
+	var found problems
+	traces := make([]wekaTrace, len(files))
+	ids := map[string]string{}
+	for i, f := range files {
+		err := strict(f.Data, &traces[i])
+		if err == nil {
+			err = traces[i].validate()
+		}
+		if before, again := ids[traces[i].ID]; err == nil && again {
+			err = fmt.Errorf("the trace %q is in %s already", traces[i].ID, before)
+		}
+		ids[traces[i].ID] = f.Name
+		if err != nil && !found.add(fmt.Errorf("%s: %w", f.Name, err)) {
+			break
+		}
+	}
+	return traces, found.err()
+}
+
 func (t *wekaTrace) validate() error {
 	switch {
 	case t.ID == "":
-		return fmt.Errorf("the trace has no id")
+		return errors.New("the trace has no id")
 	case t.BlockSize < 1 || t.BlockSize > maxLength:
-		return fmt.Errorf("block_size %d is out of range", t.BlockSize)
+		return fmt.Errorf("block_size %d is not from 1 to %d", t.BlockSize, maxLength)
 	case t.HashIDScope != "local" && t.HashIDScope != "global":
 		return fmt.Errorf("hash_id_scope %q is neither local nor global", t.HashIDScope)
 	}
-	agents := map[string]bool{}
+	var found problems
 	for i := range t.Requests {
 		r := &t.Requests[i]
+		at := fmt.Sprintf("requests[%d]", i)
 		if r.Type != "subagent" {
-			if err := r.validate(t.BlockSize); err != nil {
-				return fmt.Errorf("request %d: %w", i, err)
+			if err := r.validate(t.BlockSize); err != nil && !found.add(fmt.Errorf("%s: %w", at, err)) {
+				break
 			}
 			continue
 		}
-		if agents[r.AgentID] {
-			return fmt.Errorf("request %d: agent_id %q came before", i, r.AgentID)
+		if err := r.validateAgent(t.BlockSize, at); err != nil && !found.add(err) {
+			break
 		}
-		agents[r.AgentID] = true
-		if _, err := span(r.T, time.Second); err != nil {
-			return fmt.Errorf("request %d: %w", i, err)
+	}
+	return found.err()
+}
+
+// validateAgent checks the marker of a sub-agent and its requests.
+func (r *wekaRequest) validateAgent(size int, at string) error {
+	if r.AgentID == "" {
+		return fmt.Errorf("%s: a sub-agent without an agent_id", at)
+	}
+	if _, err := span(r.T, time.Second); err != nil {
+		return fmt.Errorf("%s: t: %w", at, err)
+	}
+	if r.DurationMS != nil {
+		if _, err := span(*r.DurationMS, time.Millisecond); err != nil {
+			return fmt.Errorf("%s: duration_ms: %w", at, err)
 		}
-		for j := range r.Requests {
-			if r.Requests[j].Type == "subagent" {
-				return fmt.Errorf("request %d.%d: a sub-agent inside a sub-agent", i, j)
-			}
-			if err := r.Requests[j].validate(t.BlockSize); err != nil {
-				return fmt.Errorf("request %d.%d: %w", i, j, err)
-			}
+	}
+	for j := range r.Requests {
+		if r.Requests[j].Type == "subagent" {
+			return fmt.Errorf("%s.requests[%d]: a sub-agent inside a sub-agent", at, j)
+		}
+		if err := r.Requests[j].validate(size); err != nil {
+			return fmt.Errorf("%s.requests[%d]: %w", at, j, err)
 		}
 	}
 	return nil
@@ -146,16 +177,36 @@ func (r *wekaRequest) validate(size int) error {
 		return fmt.Errorf("type %q is not n, s or subagent", r.Type)
 	}
 	if r.In < 1 || r.In > maxLength || r.Out < 0 || r.Out > maxLength {
-		return fmt.Errorf("lengths %d and %d are out of range", r.In, r.Out)
+		return fmt.Errorf("in %d and out %d are not from 1 and 0 to %d", r.In, r.Out, maxLength)
 	}
 	if len(r.HashIDs) > (r.In+size-1)/size {
 		return fmt.Errorf("%d blocks of %d are more than %d tokens need", len(r.HashIDs), size, r.In)
 	}
 	if _, err := span(r.T, time.Second); err != nil {
-		return err
+		return fmt.Errorf("t: %w", err)
 	}
-	_, err := span(r.api(), time.Second)
-	return err
+	for name, x := range map[string]*float64{"api_time": r.APITime, "think_time": r.ThinkTime} {
+		if x == nil {
+			continue
+		}
+		if _, err := span(*x, time.Second); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// rows counts the requests of the trace and its sub-agents.
+func (t *wekaTrace) rows() int {
+	n := 0
+	for i := range t.Requests {
+		if t.Requests[i].Type == "subagent" {
+			n += len(t.Requests[i].Requests)
+		} else {
+			n++
+		}
+	}
+	return n
 }
 
 // within ends the trace, and each of its sub-agents, before the first prompt of
@@ -251,11 +302,16 @@ func (t *wekaTrace) tree(opt Options, corrected bool) (*tree.Tree, int, error) {
 		// Where markers count turns, their numbers are the recorder's.
 		root, kept = flattened(root)
 	}
+	ids := map[string]bool{}
 	for _, a := range agents {
 		if a.place(root); a.spawn < 0 || len(a.marker.Requests) == 0 {
 			dropped++
 			continue
 		}
+		if ids[a.marker.AgentID] {
+			return nil, 0, fmt.Errorf("two sub-agents have the agent_id %q", a.marker.AgentID)
+		}
+		ids[a.marker.AgentID] = true
 		kept = append(kept, a)
 	}
 	out := t.build(root, kept, opt)

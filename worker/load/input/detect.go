@@ -5,36 +5,8 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"reflect"
 )
-
-// eachLine calls f with every line that is not blank, and places its errors.
-func eachLine(in File, f func(number int, line []byte) error) error {
-	rest := in.Data
-	for number := 1; len(rest) > 0; number++ {
-		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			continue
-		}
-		if err := f(number, line); err != nil {
-			return fmt.Errorf("%s:%d: %w", in.Name, number, err)
-		}
-	}
-	return nil
-}
-
-// strict decodes JSON and refuses members that the format does not define.
-func strict(data []byte, to any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(to); err != nil {
-		return err
-	}
-	if d.More() {
-		return fmt.Errorf("more follows after the value")
-	}
-	return nil
-}
 
 // Detect tells the format from the beginning of a file.
 func Detect(data []byte) (Format, error) {
@@ -86,6 +58,12 @@ func detectObject(first map[string]json.RawMessage) (Format, error) {
 	case has("messages"), has("model", "prompt"):
 		return RawPayload, nil
 	case has("text"), has("texts"), has("prompt"), has("request_body"):
+		fields := jsonFields(reflect.TypeFor[turnLine]())
+		for name := range first {
+			if _, ok := fields[name]; !ok {
+				return "", ErrFormat // a dataset's row: one field has a name that single_turn has too
+			}
+		}
 		return SingleTurn, nil
 	}
 	return "", ErrFormat
