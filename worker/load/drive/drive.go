@@ -45,7 +45,10 @@ type Shape struct {
 	Rate       float64
 	Arrival    pace.Arrival
 	Smoothness float64
-	Users      int
+	// Users of a user-centric load, whose sessions have so many Turns on
+	// average; 0 is what the list has.
+	Users int
+	Turns float64
 	// Ramps grow the bounds and the rate from their least to their full value.
 	ConcurrencyRamp, PrefillRamp, RateRamp time.Duration
 	// SpeedUp divides a schedule's instants; 0 means 1.
@@ -152,7 +155,7 @@ func (s *Shape) arrival() pace.Arrival {
 }
 
 // Run runs a phase over conversations of a source; a schedule plays list once
-// instead. It returns when no request is out any more.
+// instead, and users are spread by its average length. It returns when no request is out any more.
 func (r *Runner) Run(ctx context.Context, p Phase, source conversation.Source, list []*conversation.Conversation) (*Report, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -174,7 +177,7 @@ func (r *Runner) Run(ctx context.Context, p Phase, source conversation.Source, l
 	case Schedule:
 		err = run.schedule(list, begin)
 	case Users:
-		run.users(source, begin)
+		run.users(source, list, begin)
 	}
 	run.finish(ctx)
 	run.cleanup()

@@ -234,22 +234,47 @@ func TestScheduleKeepsItsInstants(t *testing.T) {
 	at := func(s float64) *time.Duration { d := time.Duration(s * float64(time.Second)); return &d }
 	d, err := conversation.NewDataset([]*conversation.Conversation{
 		{ID: "late", Turns: []conversation.Turn{{At: at(12)}, {Delay: 3 * time.Second}, {At: at(13)}}},
-		{ID: "early", Turns: []conversation.Turn{{At: at(10)}, {At: at(20)}}},
-		{ID: "before", Turns: []conversation.Turn{{At: at(1)}}},
+		{ID: "early", Turns: []conversation.Turn{{At: at(10)}, {At: at(20)}, {At: at(31)}, {}}},
+		{ID: "before", Turns: []conversation.Turn{{At: at(1)}, {Delay: time.Second}}},
+		{ID: "midway", Turns: []conversation.Turn{{At: at(1)}, {At: at(14)}, {Delay: time.Second}}},
 		{ID: "after", Turns: []conversation.Turn{{At: at(99)}}},
 		{ID: "edge", Turns: []conversation.Turn{{At: at(30)}}},
 	}, conversation.Sequential, 1)
 	require.NoError(t, err)
 	b := &bench{service: time.Second}
-	run(t, b, Phase{Shape: Shape{Kind: Schedule, From: 5 * time.Second, To: 30 * time.Second, AutoOffset: true, SpeedUp: 2}, Grace: -1}, d, nil)
+	report, _ := run(t, b, Phase{Shape: Shape{Kind: Schedule, From: 5 * time.Second, To: 30 * time.Second, AutoOffset: true, SpeedUp: 2}, Grace: -1}, d, nil)
 	got := map[string]time.Duration{}
 	for _, s := range b.sent {
 		got[fmt.Sprint(s.conv, s.turn)] = s.at
 	}
 	require.Equal(t, map[string]time.Duration{
 		"early0": 0, "early1": 5 * time.Second, "edge0": 10 * time.Second,
+		"midway0": 2 * time.Second, "midway1": 3500 * time.Millisecond,
 		"late0": time.Second, "late1": 3500 * time.Millisecond, "late2": 4500 * time.Millisecond,
 	}, got)
+	require.EqualValues(t, 1, report.Midway)
+}
+
+// A conversation that is taken up in the middle says what was said before,
+// unless each of its turns says all of it.
+func TestAWindowKeepsWhatWasSaidBefore(t *testing.T) {
+	at := func(s int) *time.Duration { d := time.Duration(s) * time.Second; return &d }
+	c := &conversation.Conversation{ID: "c", Turns: []conversation.Turn{
+		{At: at(0), Messages: []conversation.Message{conversation.Text("user", "a")}},
+		{Messages: []conversation.Message{conversation.Text("user", "b")}},
+		{At: at(9), Messages: []conversation.Message{conversation.Text("user", "c")}},
+	}}
+	s := Shape{From: time.Second}
+	part, midway := s.window(c)
+	require.True(t, midway)
+	require.Len(t, part.Turns, 1)
+	require.Len(t, part.Turns[0].Messages, 3)
+	c.Mode = conversation.Whole
+	part, midway = s.window(c)
+	require.False(t, midway)
+	require.Equal(t, c.Turns[2:], part.Turns)
+	same, _ := (&Shape{To: 9 * time.Second}).window(c)
+	require.Same(t, c, same)
 }
 
 func TestScheduleNeedsInstants(t *testing.T) {
@@ -260,6 +285,10 @@ func TestScheduleNeedsInstants(t *testing.T) {
 		d := talk(2, 1, 0)
 		_, err := r.Run(t.Context(), Phase{Name: metrics.Profiling, Shape: Shape{Kind: Schedule}}, d, d.All())
 		require.ErrorIs(t, err, ErrNoSchedule)
+		some := []*conversation.Conversation{{ID: "x", Turns: []conversation.Turn{{At: new(time.Duration)}}}, d.All()[1]}
+		_, err = r.Run(t.Context(), Phase{Name: metrics.Profiling, Shape: Shape{Kind: Schedule}}, d, some)
+		require.ErrorIs(t, err, ErrUntimed)
+		require.ErrorContains(t, err, "1 of 2 conversations, such as c1")
 	})
 }
 
@@ -275,6 +304,17 @@ func TestUsersHaveASteadyGap(t *testing.T) {
 	for second := 3; second < 58; second++ {
 		require.InDelta(t, 5, perSecond[second], 1, "second %d", second)
 	}
+}
+
+// The first users are spread by what sessions have on average, and take
+// nothing out of the workload to find that out.
+func TestUsersAreSpreadByTheAverage(t *testing.T) {
+	list := append(talk(1, 1, 0).All(), talk(1, 7, 0).All()...)
+	require.Equal(t, 4, (&Shape{}).meanTurns(list))
+	require.Equal(t, 3, (&Shape{Turns: 2.6}).meanTurns(list))
+	b := &bench{}
+	run(t, b, Phase{Shape: Shape{Kind: Users, Users: 1, Rate: 1}, Requests: 3, Grace: -1}, talk(3, 1, 0), nil)
+	require.Equal(t, "c0", b.sent[0].conv)
 }
 
 func TestFirstUsersCoverEverySlotOnce(t *testing.T) {

@@ -12,6 +12,9 @@ type Report struct {
 	// Resets steps.
 	Lost   time.Duration `json:"schedule_time_lost_ns"`
 	Resets int           `json:"schedule_resets"`
+	// Midway counts conversations that a schedule's window takes up in the
+	// middle, without the replies before.
+	Midway int64 `json:"conversations_taken_up_midway,omitempty"`
 	// Stuck counts requests that did not end even after they were cancelled.
 	Stuck   int64         `json:"requests_stuck"`
 	Stopped bool          `json:"stopped_early"`
@@ -25,6 +28,7 @@ func (r *Report) Add(o *Report) {
 	r.Skipped += o.Skipped
 	r.Lost += o.Lost
 	r.Resets += o.Resets
+	r.Midway += o.Midway
 	r.Stuck += o.Stuck
 	r.Stopped = r.Stopped || o.Stopped
 	r.Elapsed = max(r.Elapsed, o.Elapsed)

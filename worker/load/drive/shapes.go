@@ -1,10 +1,7 @@
 package drive
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -254,91 +251,4 @@ func (s *slots) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held > 0
-}
-
-// ErrNoSchedule is returned when a schedule is asked of a workload without
-// instants.
-var ErrNoSchedule = errors.New("no request of this workload in the window has a timestamp to schedule it by")
-
-// schedule issues first turns at their instants, and later ones at their own
-// instant or after their delay, never before the reply to the turn before.
-func (r *phase) schedule(list []*conversation.Conversation, begin time.Time) error {
-	plan, zero := r.cut(list)
-	if len(plan) == 0 {
-		return ErrNoSchedule
-	}
-	speed := r.Shape.SpeedUp
-	if speed == 0 {
-		speed = 1
-	}
-	due := func(at time.Duration) time.Time { return begin.Add(time.Duration(float64(at-zero) / speed)) }
-	i := 0
-	ahead := r.aheadOf(func() *conversation.Conversation {
-		if i == len(plan) {
-			return nil
-		}
-		i++
-		return plan[i-1]
-	})
-	for _, c := range plan {
-		at := due(*c.Turns[0].At)
-		if r.Pacer.SleepUntil(r.issue, at) != nil || !r.session() {
-			return nil //nolint:nilerr // no more is issued: the end, not a failure
-		}
-		o, ok := <-ahead
-		if !ok {
-			return nil
-		}
-		r.work.Go(func() {
-			defer o.session.Close()
-			if r.live.acquire(r.issue) != nil {
-				return
-			}
-			defer r.live.release()
-			r.playScheduled(o, due, speed)
-		})
-	}
-	return nil
-}
-
-// cut selects the conversations of the window, in order, and the instant that
-// counts as zero.
-func (r *phase) cut(list []*conversation.Conversation) ([]*conversation.Conversation, time.Duration) {
-	var plan []*conversation.Conversation
-	for _, c := range list {
-		if len(c.Turns) == 0 || c.Turns[0].At == nil {
-			continue
-		}
-		if at := *c.Turns[0].At; at >= r.Shape.From && (r.Shape.To == 0 || at <= r.Shape.To) {
-			plan = append(plan, c)
-		}
-	}
-	slices.SortStableFunc(plan, func(a, b *conversation.Conversation) int { return cmp.Compare(*a.Turns[0].At, *b.Turns[0].At) })
-	zero := r.Shape.From
-	if r.Shape.AutoOffset && len(plan) > 0 {
-		zero = *plan[0].Turns[0].At
-	}
-	return plan, zero
-}
-
-func (r *phase) playScheduled(o opened, due func(time.Duration) time.Time, speed float64) {
-	for turn := range o.conv.Turns {
-		t := &o.conv.Turns[turn]
-		var at time.Time
-		switch {
-		case t.At != nil:
-			at = due(*t.At)
-		case turn > 0:
-			at = time.Now().Add(time.Duration(float64(t.Delay) / speed))
-		}
-		if turn > 0 && at.Before(time.Now()) {
-			at = time.Now() // the reply came later than the turn was due
-		}
-		if turn > 0 && r.Pacer.SleepUntil(r.issue, at) != nil {
-			return
-		}
-		if !r.send(o.session, turn, at) {
-			return
-		}
-	}
 }

@@ -10,15 +10,27 @@ import (
 // users runs user-centric load: a steady gap of users/rate between the turns
 // of each user, users staggered by 1/rate, and the load in its steady state
 // from the start, by starting the first users part-way through.
-func (r *phase) users(source conversation.Source, begin time.Time) {
+func (r *phase) users(source conversation.Source, list []*conversation.Conversation, begin time.Time) {
 	n := r.Shape.Users
 	gap := time.Duration(float64(n) / r.Shape.Rate * float64(time.Second))
 	stagger := time.Duration(float64(time.Second) / r.Shape.Rate)
-	first := source.Next()
-	for _, u := range firstUsers(n, len(first.Turns)) {
+	for _, u := range firstUsers(n, r.Shape.meanTurns(list)) {
 		r.user(source, begin.Add(time.Duration(n-u.slot)*stagger), u.turns, gap)
 	}
 	r.user(source, begin, 0, gap)
+}
+
+// meanTurns is how many turns a session has on average: as the shape says, or
+// else those of the list.
+func (s *Shape) meanTurns(list []*conversation.Conversation) int {
+	if s.Turns > 0 || len(list) == 0 {
+		return int(math.Round(s.Turns))
+	}
+	sum := 0
+	for _, c := range list {
+		sum += len(c.Turns)
+	}
+	return int(math.Round(float64(sum) / float64(len(list))))
 }
 
 type firstUser struct{ slot, turns int }

@@ -135,6 +135,9 @@ func notes(res *load.Result) []string {
 	if r := res.Drive; r != nil && r.Skipped > 0 {
 		out = append(out, fmt.Sprintf("%d ticks found no free slot and sent nothing: the concurrency limit held the rate back", r.Skipped))
 	}
+	if r := res.Drive; r != nil && r.Midway > 0 {
+		out = append(out, fmt.Sprintf("%d conversations were taken up in the middle: their prompts lack the server's replies before", r.Midway))
+	}
 	if r := res.Drive; r != nil && r.Stuck > 0 {
 		out = append(out, fmt.Sprintf("%d requests did not end even after they were cancelled", r.Stuck))
 	}
