@@ -40,7 +40,7 @@ type Plan struct {
 	Warmup  *drive.Phase
 	Profile drive.Phase
 	// Agentic replays trees instead of driving conversations; of Profile only
-	// Duration, Grace and Requests count then.
+	// Duration, Grace, Requests and the cancellations count then.
 	Agentic *Agentic
 	SLOs    []metrics.SLO
 	// Slice is the length of a time slice; 0 makes none.
@@ -180,6 +180,8 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	switch {
 	case r.failures.over(1):
 		return res, r.failures.err()
+	case r.machine != nil && r.machine.ChildFailed:
+		return res, agentic.ErrChildFailed
 	case res.Summary.Value(metrics.TagRequestCount) == 0 && res.Summary.Value(metrics.TagErrorCount) > 0 && !res.Cancelled:
 		return res, ErrAllFailed
 	}
@@ -311,6 +313,7 @@ func (r *run) replay(ctx context.Context) error {
 		return fmt.Errorf("setting up the replay: %w", err)
 	}
 	sessions := agentic.NewSessions(r.cfg, cfg.Marker, r.sink, &r.runner.InFlight)
+	sessions.Hangups = play.NewHangups(r.plan.Profile.CancelPercent, r.plan.Profile.CancelDelay, r.plan.Seed)
 	defer sessions.Close()
 	runner := &agentic.Runner{Machine: r.machine, Player: sessions, Pacer: r.pacer, Duration: r.plan.Profile.Duration, Grace: r.plan.Profile.Grace,
 		Tolerant: r.plan.FailureLimit > 0, OnWarmup: r.warmups.told}

@@ -692,6 +692,17 @@ func TestTrajectories(t *testing.T) {
 		at[tr.at] = true
 	}
 	require.Len(t, at, 9, "lanes that share a trace start at instants of their own")
+	for order, want := range map[conversation.Order]bool{"": true, conversation.Sequential: true, conversation.Shuffle: false} {
+		cfg.Order, cfg.Lanes = order, len(trees)
+		lanes, err := cfg.trajectories()
+		require.NoError(t, err)
+		var got []*tree.Tree
+		for _, l := range lanes {
+			got = append(got, l.tree)
+		}
+		require.ElementsMatch(t, trees, got, "each once")
+		require.Equal(t, want, slices.Equal(trees, got), "%q", order)
+	}
 	for _, bad := range []Config{{Lanes: 1}, {Trees: trees}, {Trees: trees, Lanes: 1, StartMin: 0.5, StartMax: 0.1}} {
 		_, err := New(bad)
 		require.Error(t, err)

@@ -74,6 +74,10 @@ func (m *Machine) Returned(r Ref, now time.Duration, how Outcome) {
 		panic("agentic: a request returned that was not out")
 	}
 	m.inFlight--
+	if m.cfg.FailFast && how != OK && r.stream > 0 && !m.stopped {
+		m.ChildFailed = true
+		m.Stop()
+	}
 	turn := s.next
 	s.next++
 	if how == Overflow {
@@ -213,9 +217,6 @@ func (m *Machine) end(r Ref, now time.Duration, failed bool) {
 	m.Counters.Completed++
 	if failed {
 		m.Counters.Errored++
-		if m.cfg.FailFast {
-			m.Stop()
-		}
 	}
 	m.join(r, now)
 	m.unbar(r.tree, now)

@@ -80,7 +80,9 @@ type Machine struct {
 	inFlight int
 	issued   int
 	stopped  bool
-	Counters Counters
+	// ChildFailed is set when a child's failure ended the replay.
+	ChildFailed bool
+	Counters    Counters
 }
 
 // New draws the trajectories and takes every claim before any lane starts.
@@ -89,7 +91,7 @@ func New(cfg Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{cfg: cfg, ledger: newLedger(cfg.Benchmark), plans: plans, pool: newPool(cfg.Trees, plans)}
+	m := &Machine{cfg: cfg, ledger: newLedger(cfg.Benchmark), plans: plans, pool: newPool(cfg.ordered(), plans)}
 	for i := range plans {
 		shot := plans[i].snapshot()
 		t := m.open(i, plans[i].tree)

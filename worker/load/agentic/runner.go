@@ -121,6 +121,9 @@ func (r *Runner) Warmup(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// ErrChildFailed is returned when the failure of a child ended the replay.
+var ErrChildFailed = errors.New("a child's request failed")
+
 // ErrColdRoot is returned when a lane's root could not be warmed up.
 var ErrColdRoot = errors.New("the warm-up of a trace failed")
 

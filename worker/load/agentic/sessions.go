@@ -16,6 +16,8 @@ type Sessions struct {
 	sink   func(*metrics.Record)
 	out    *atomic.Int64
 	open   map[*live]map[int]*play.Session
+	// Hangups draws which requests of profiling are hung up on; nil for none.
+	Hangups *play.Hangups
 	number int64
 	warmed int64
 }
@@ -41,6 +43,7 @@ func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) (Outcome,
 		t.Phase, t.Number = metrics.Warmup, p.warmed
 		p.warmed++
 	default:
+		t.CancelAfter = p.Hangups.Draw()
 		p.number++
 	}
 	return func(ctx context.Context) (Outcome, error) {

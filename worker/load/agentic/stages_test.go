@@ -161,15 +161,16 @@ func TestPressureEndsByTime(t *testing.T) {
 }
 
 func TestAFailedChildMayEndAReplay(t *testing.T) {
-	tr := grow("A", [][]time.Duration{secs(0, 100), secs(2)}, tree.Branch{Parent: 0, Spawn: 0, Join: 1, Children: []int{1}})
-	for fast, want := range map[bool]int{false: 3, true: 2} {
+	tr := grow("A", [][]time.Duration{secs(0, 100), secs(2, 4)}, tree.Branch{Parent: 0, Spawn: 0, Join: 1, Children: []int{1}})
+	for fast, want := range map[bool]int{false: 4, true: 2} {
 		w := &stage{service: time.Second, answer: func(s Send) Outcome {
 			if s.stream == 1 {
 				return Failed
 			}
 			return OK
 		}}
-		replay(t, Config{Trees: []*tree.Tree{tr}, Lanes: 1, MaxTrees: 1, FailFast: fast}, w, 0, false)
+		m := replay(t, Config{Trees: []*tree.Tree{tr}, Lanes: 1, MaxTrees: 1, FailFast: fast}, w, 0, false)
 		require.Len(t, w.sends, want)
+		require.Equal(t, fast, m.ChildFailed)
 	}
 }

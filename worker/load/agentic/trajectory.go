@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/conversation"
@@ -27,6 +28,9 @@ type Config struct {
 	// StartMin and StartMax bound the instant inside a trace at which a lane
 	// takes it up, as shares of its span.
 	StartMin, StartMax float64
+	// Order is how the sampler hands traces out: to the lanes first, each once,
+	// then again as they become free. Empty is the order they come in.
+	Order conversation.Order
 	// AllowWrap lets several lanes play the same trace even without markers.
 	AllowWrap bool
 	Marker    play.Target
@@ -46,7 +50,7 @@ type Config struct {
 	// Barriers makes a request wait for those of other streams of its tree
 	// that had ended before it was sent, so that their order is kept.
 	Barriers bool
-	// FailFast ends the replay at the first failure of a child.
+	// FailFast ends the replay at the first failure of a child's request.
 	FailFast bool
 	// Requests and Trees to stop after; 0 for no such end.
 	MaxRequests, MaxTrees int
@@ -78,10 +82,10 @@ func (c *Config) trajectories() ([]trajectory, error) {
 	if c.Lanes > len(c.Trees) && !marked && !c.AllowWrap {
 		return nil, fmt.Errorf("%d lanes, %d traces: %w", c.Lanes, len(c.Trees), ErrTooFewTraces)
 	}
-	order := conversation.Rand(conversation.Seed(c.Seed, "trajectories")).Perm(len(c.Trees))
+	order := c.ordered()
 	out := make([]trajectory, c.Lanes)
 	for lane := range out {
-		t := c.Trees[order[lane%len(order)]]
+		t := order[lane%len(order)]
 		name := fmt.Sprintf("%d:%s", c.Seed, t.ID)
 		if lane >= len(order) {
 			name = fmt.Sprintf("%s:%d", name, lane)
@@ -89,6 +93,16 @@ func (c *Config) trajectories() ([]trajectory, error) {
 		out[lane] = c.draw(lane, t, name)
 	}
 	return out, nil
+}
+
+// ordered lists the traces as the sampler hands them out.
+func (c *Config) ordered() []*tree.Tree {
+	out := slices.Clone(c.Trees)
+	if c.Order == conversation.Random || c.Order == conversation.Shuffle {
+		rng := conversation.Rand(conversation.Seed(c.Seed, "trajectories"))
+		rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	}
+	return out
 }
 
 // draw places a lane in a trace, by a seed that depends on names alone.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,6 +142,7 @@ func (p *Phase) Validate() error {
 	bad(s.Kind != Schedule && p.Requests == 0 && p.Sessions == 0 && p.Duration == 0,
 		"the %s phase needs an end: requests, sessions or a duration", p.Name)
 	bad(p.Requests < 0 || p.Sessions < 0 || p.Duration < 0, "a phase's ends must not be negative")
+	bad(p.CancelDelay < 0, "the cancellation delay must not be negative")
 	bad(p.CancelPercent < 0 || p.CancelPercent > 100, "the cancellation rate must be between 0 and 100")
 	return errors.Join(errs...)
 }
@@ -212,14 +212,17 @@ type phase struct {
 
 	drawing sync.Mutex // a permission and what it is for are one step
 
-	mu     sync.Mutex
-	cancel *rand.Rand
-	err    error
+	hangups *play.Hangups
+
+	mu  sync.Mutex
+	err error
 }
 
 func newPhase(ctx context.Context, r *Runner, p Phase) *phase {
-	run := &phase{Runner: r, Phase: p, cleanup: func() {}, live: newSlots(p.Shape.Concurrency), prefill: newSlots(p.Shape.Prefill),
-		cancel: conversation.Rand(conversation.Seed(p.Seed, "cancellation"))}
+	run := &phase{Runner: r, Phase: p, cleanup: func() {}, live: newSlots(p.Shape.Concurrency), prefill: newSlots(p.Shape.Prefill)}
+	if p.Name == metrics.Profiling { // a warm-up hangs up on nothing
+		run.hangups = play.NewHangups(p.CancelPercent, p.CancelDelay, p.Seed)
+	}
 	run.issue, run.stop = context.WithCancel(ctx)
 	run.flight, run.endFlight = context.WithCancelCause(context.WithoutCancel(ctx))
 	return run
@@ -307,18 +310,6 @@ func (r *phase) session() bool {
 	return true
 }
 
-func (r *phase) cancelAfter() *time.Duration {
-	if r.CancelPercent <= 0 || r.Name != metrics.Profiling {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cancel.Float64()*100 >= r.CancelPercent {
-		return nil
-	}
-	return &r.CancelDelay
-}
-
 // fail keeps the first error and ends the phase.
 func (r *phase) fail(err error) {
 	r.mu.Lock()
@@ -371,7 +362,7 @@ func (r *phase) sendWith(p permit, s Session, turn int, scheduled time.Time) boo
 	defer p.release()
 	r.inFlight.Add(1)
 	r.InFlight.Add(1)
-	t := play.Ticket{Number: p.number, Phase: r.Name, Scheduled: scheduled, Issued: time.Now(), CancelAfter: r.cancelAfter()}
+	t := play.Ticket{Number: p.number, Phase: r.Name, Scheduled: scheduled, Issued: time.Now(), CancelAfter: r.hangups.Draw()}
 	if r.Shape.Prefill > 0 {
 		t.OnFirst = p.release
 	}
