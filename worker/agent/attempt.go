@@ -94,12 +94,12 @@ func (a *Agent) execute(ctx context.Context, at *attempt, p place) {
 		r.Failure = &experiment.Failure{Phase: at.phase, Message: cause.Error()}
 	}
 	if result.Unproven && place.lease != nil {
-		place.lease.Quarantine("processes of " + at.tag + " could not be proven dead")
+		place.lease.Quarantine("what " + at.tag + " started could not be proven gone; once it is, end the quarantine with fleetune-worker clear")
 	} else {
 		place.release()
 	}
 	if result.Unproven {
-		a.Log.Error().Str("tag", at.tag).Msg("processes could not be proven dead; their devices are quarantined")
+		a.Log.Error().Str("tag", at.tag).Msg("what an attempt started could not be proven gone; its devices are quarantined until fleetune-worker clear ends it")
 	} else if err := os.RemoveAll(at.dir); err != nil {
 		a.Log.Warn().Err(err).Msg("removing an attempt's folder")
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/fleetune/fleetune/worker/device"
 	"github.com/fleetune/fleetune/worker/launch"
 	"github.com/fleetune/fleetune/worker/launch/docker"
@@ -33,9 +34,11 @@ type Engines struct {
 	Models, ModelCache string
 	// Docker is the container daemon's address, auto, or off.
 	Docker string
-	// DockerGPUs is auto, ids or cdi; DockerUlimits are name=soft:hard.
-	DockerGPUs    string
-	DockerUlimits []string
+	// DockerGPUs is auto, ids or cdi; DockerUlimits are name=soft:hard,
+	// DockerVolumes /here:/inside[:ro]; DockerSharedMemory is a size.
+	DockerGPUs                   string
+	DockerUlimits, DockerVolumes []string
+	DockerSharedMemory           string
 	// Kubernetes is a kubeconfig file, auto for the cluster that this worker
 	// runs in, or off; Namespace is where engines run unless a task says it.
 	Kubernetes, Namespace string
@@ -60,6 +63,8 @@ func (e *Engines) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&e.Docker, "docker", auto, "address of this node's Docker or Podman service, auto or off")
 	flags.StringVar(&e.DockerGPUs, "docker-gpus", string(docker.Auto), "how containers get NVIDIA devices: auto, ids or cdi")
 	flags.StringSliceVar(&e.DockerUlimits, "docker-ulimit", nil, "limit of engines in containers, as in nofile=20000:20000")
+	flags.StringSliceVar(&e.DockerVolumes, "docker-volume", nil, "folder of this node for engines in containers, as in /var/cache/vllm:/root/.cache/vllm")
+	flags.StringVar(&e.DockerSharedMemory, "docker-shm", "16g", "shared memory of an engine in a container, as for docker run")
 	flags.StringVar(&e.Kubernetes, "kubernetes", auto, "kubeconfig of a cluster to launch engines in, auto (the cluster this worker runs in) or off")
 	flags.StringVar(&e.Namespace, "kubernetes-namespace", "default", "namespace of engines whose task names none")
 	flags.StringVar(&e.Reach, "kubernetes-reach", string(kubernetes.Auto), "how pods are reached: auto, pod (by address) or forward (through the API)")
@@ -158,23 +163,40 @@ func (w *workshop) openDocker(ctx context.Context, c Config, ports *port.Allocat
 	if e.Docker == off {
 		return nil
 	}
-	host := e.Docker
-	if host == auto {
-		host = ""
-	}
-	l, err := docker.New(docker.Config{Host: host, Worker: c.Name, Ports: ports, Runner: runner, GPUs: docker.GPUs(e.DockerGPUs), Ulimits: e.DockerUlimits})
-	if err != nil {
-		return fmt.Errorf("--docker: %w", err)
-	}
-	check, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	if err := l.Available(check); err != nil {
-		if host != "" {
-			return errors.Join(fmt.Errorf("--docker: %w", err), l.Close())
+	d := docker.Config{Worker: c.Name, Ports: ports, Runner: runner, GPUs: docker.GPUs(e.DockerGPUs), Ulimits: e.DockerUlimits, Volumes: e.DockerVolumes}
+	if e.DockerSharedMemory != "" {
+		size, err := units.RAMInBytes(e.DockerSharedMemory)
+		if err != nil || size <= 0 {
+			return fmt.Errorf("--docker-shm %q: expected a size such as 512m or 16g", e.DockerSharedMemory)
 		}
-		c.Log.Debug().Err(err).Msg("no container daemon; tasks that need one go elsewhere")
-		return l.Close()
+		d.SharedMemory = size
 	}
+	asked := e.Docker != auto && e.Docker != ""
+	hosts := docker.Usual()
+	if asked {
+		hosts = []string{e.Docker}
+	}
+	for _, d.Host = range hosts {
+		l, err := docker.New(d)
+		if err != nil {
+			return fmt.Errorf("launching in containers: %w", err)
+		}
+		check, cancel := context.WithTimeout(ctx, checkTime)
+		err = l.Available(check)
+		cancel()
+		if err == nil {
+			return w.useDocker(ctx, l)
+		}
+		if err = errors.Join(err, l.Close()); asked {
+			return fmt.Errorf("--docker: %w", err)
+		}
+		c.Log.Debug().Err(err).Msg("no container daemon there; without one, tasks that need it go elsewhere")
+	}
+	return nil
+}
+
+// useDocker launches in containers from now on.
+func (w *workshop) useDocker(ctx context.Context, l *docker.Launcher) error {
 	if err := l.Sweep(ctx); err != nil {
 		return errors.Join(fmt.Errorf("sweeping containers: %w", err), l.Close())
 	}

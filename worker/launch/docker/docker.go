@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path"
 	"strings"
 	"time"
@@ -59,11 +60,26 @@ type Config struct {
 	SharedMemory int64
 	// Ulimits beside the engine's own, as name=soft:hard.
 	Ulimits []string
+	// Volumes of every container beside its model, as /here:/inside[:ro].
+	Volumes []string
 }
 
 // DefaultSharedMemory is what engines of several devices ask for to talk among
 // themselves.
 const DefaultSharedMemory = 16 << 30
+
+// Usual are the addresses to try where nobody names one: what DOCKER_HOST says,
+// or the sockets of Docker and of Podman.
+func Usual() []string {
+	if host := os.Getenv(client.EnvOverrideHost); host != "" {
+		return []string{host}
+	}
+	hosts := []string{client.DefaultDockerHost, "unix:///run/podman/podman.sock"}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		hosts = append(hosts, "unix://"+path.Join(dir, "podman", "podman.sock"))
+	}
+	return hosts
+}
 
 // A Launcher starts containers.
 type Launcher struct {
@@ -94,6 +110,9 @@ func New(c Config) (*Launcher, error) {
 	}
 	l := &Launcher{Config: c, api: api, gpus: c.GPUs}
 	if l.ulimits, err = parseUlimits(c.Ulimits); err != nil {
+		return nil, errors.Join(err, api.Close())
+	}
+	if err := checkVolumes(c.Volumes); err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
 	return l, nil
@@ -136,17 +155,31 @@ func (l *Launcher) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// removeTime bounds the removal of a container and the proof that it is gone. A
+// daemon whose node is under load, or that is being restarted, takes its time,
+// and what is not proven by then costs the node its devices.
+const removeTime = 2 * time.Minute
+
+// goneEvery is how often the daemon is asked whether a container is gone.
+const goneEvery = 100 * time.Millisecond
+
 // remove kills and removes a container and proves it gone: the daemon knows it
 // no more, and no process that carries the attempt's tag is left.
 func (l *Launcher) remove(ctx context.Context, id, tag string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
-	_, err := l.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
-		return fmt.Errorf("%w: removing container %s: %w", launch.ErrUnproven, short(id), err)
-	}
-	if err := l.gone(ctx, id); err != nil {
-		return err
+	for {
+		err := l.removeOnce(ctx, id)
+		if err == nil {
+			break
+		}
+		timer := time.NewTimer(goneEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%w: removing container %s for %v: %w", launch.ErrUnproven, short(id), removeTime, err)
+		case <-timer.C:
+		}
 	}
 	if tag == "" || l.Runner == nil {
 		return nil
@@ -157,23 +190,23 @@ func (l *Launcher) remove(ctx context.Context, id, tag string) error {
 	return nil
 }
 
-// goneEvery is how often the daemon is asked whether a container is gone.
-const goneEvery = 100 * time.Millisecond
+// errThere says that the daemon still knows a container.
+var errThere = errors.New("it is still there")
 
-func (l *Launcher) gone(ctx context.Context, id string) error {
-	for {
-		_, err := l.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
-		if errdefs.IsNotFound(err) {
-			return nil
-		}
-		timer := time.NewTimer(goneEvery)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("%w: container %s is still there: %w", launch.ErrUnproven, short(id), context.Cause(ctx))
-		case <-timer.C:
-		}
+// removeOnce asks for the removal of a container; nil says that it is gone.
+func (l *Launcher) removeOnce(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	_, err := l.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) { // a conflict: its removal has begun
+		return err
 	}
+	if _, err = l.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{}); errdefs.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return errThere
 }
 
 func short(id string) string { return id[:min(len(id), 12)] }
@@ -232,6 +265,9 @@ func (l *Launcher) refused(ctx context.Context, doing string, err error) error {
 	text := err.Error()
 	if errdefs.IsInvalidArgument(err) || strings.Contains(text, "no such file or directory") || strings.Contains(text, "executable file not found") {
 		return fmt.Errorf("%w: %s: %w", ErrStart, doing, err)
+	}
+	if strings.Contains(text, "rlimit") {
+		return fmt.Errorf("%w: %s: %w (the daemon may not raise that limit here: give the worker lower ones with --docker-ulimit)", launch.ErrPlace, doing, err)
 	}
 	return fmt.Errorf("%w: %s: %w", launch.ErrPlace, doing, err)
 }

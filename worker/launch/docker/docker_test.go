@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -252,6 +256,42 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, kept.Stop(t.Context(), time.Second))
 }
 
+// A daemon that is in trouble for a while costs a node no device: the removal is
+// asked for until it is proven.
+func TestRemovalOutlastsTrouble(t *testing.T) {
+	behind := strings.TrimPrefix(podman(t), "unix://")
+	var refused atomic.Int32
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", behind)
+	}}
+	defer transport.CloseIdleConnections()
+	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "podman" }}
+	socket := filepath.Join(t.TempDir(), "daemon.sock")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+	require.NoError(t, err)
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete && refused.Add(1) < 3 {
+			http.Error(w, `{"message": "in trouble"}`, http.StatusInternalServerError)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	front.Listener.Close()
+	front.Listener = listener
+	front.Start()
+	defer front.Close()
+	l := newLauncher(t, "trouble")
+	l.Host = "unix://" + socket
+	through, err := New(l.Config)
+	require.NoError(t, err)
+	defer through.Close()
+	v, err := through.Launch(t.Context(), specOf(t, testengine.Good))
+	require.NoError(t, err)
+	require.NoError(t, v.Stop(t.Context(), 0))
+	require.EqualValues(t, 3, refused.Load())
+	require.Zero(t, left(t, l))
+}
+
 func TestWhatCannotBeLaunched(t *testing.T) {
 	l := newLauncher(t, "wrong")
 	s := specOf(t, testengine.Good)
@@ -272,6 +312,30 @@ func TestDaemonElsewhereIsRefused(t *testing.T) {
 	require.ErrorContains(t, l.Available(t.Context()), "not on this node")
 	_, err = New(Config{Ulimits: []string{"nofile"}})
 	require.ErrorContains(t, err, "name=soft:hard")
+	for _, wrong := range []string{"cache", "cache:/root/.cache", "/a:/b:exec", "/a:b"} {
+		_, err = New(Config{Volumes: []string{wrong}})
+		require.ErrorContains(t, err, "expected /here:/inside", wrong)
+	}
+}
+
+func TestUsualAddresses(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "")
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
+	require.Equal(t, []string{"unix:///var/run/docker.sock", "unix:///run/podman/podman.sock", "unix:///run/user/7/podman/podman.sock"}, Usual())
+	t.Setenv("DOCKER_HOST", "unix:///mine")
+	require.Equal(t, []string{"unix:///mine"}, Usual())
+}
+
+// What a worker was given for all containers is in each.
+func TestVolumesAndSharedMemory(t *testing.T) {
+	l := newLauncher(t, "volumes")
+	l.Volumes, l.SharedMemory = []string{"/var/cache/vllm:/root/.cache/vllm"}, 1<<30
+	s := specOf(t, testengine.Good)
+	s.Model.Cache = "/cache"
+	o, err := l.options(t.Context(), s, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"/cache:/root/.cache/huggingface:rw", s.Model.Path + ":/model/model.gguf:ro", "/var/cache/vllm:/root/.cache/vllm"}, o.HostConfig.Binds)
+	require.EqualValues(t, 1<<30, o.HostConfig.ShmSize)
 }
 
 func TestDevicesOfAContainer(t *testing.T) {

@@ -47,7 +47,7 @@ func (l *Launcher) options(ctx context.Context, s launch.Spec, number int) (clie
 		config.Entrypoint, config.Cmd = argv[:1], argv[1:]
 	}
 	host := &container.HostConfig{
-		NetworkMode: "host", IpcMode: "private", ShmSize: l.SharedMemory, Binds: binds,
+		NetworkMode: "host", IpcMode: "private", ShmSize: l.SharedMemory, Binds: append(binds, l.Volumes...),
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 	}
 	host.Ulimits = l.ulimits
@@ -169,6 +169,19 @@ func list(cores []int) string {
 		texts[i] = strconv.Itoa(c)
 	}
 	return strings.Join(texts, ",")
+}
+
+// checkVolumes refuses volumes that are no /here:/inside[:ro]: a daemon would
+// make a named volume of some, and a folder of others.
+func checkVolumes(texts []string) error {
+	for _, text := range texts {
+		parts := strings.Split(text, ":")
+		ok := len(parts) == 2 || len(parts) == 3 && (parts[2] == "ro" || parts[2] == "rw")
+		if !ok || !filepath.IsAbs(parts[0]) || !filepath.IsAbs(parts[1]) {
+			return fmt.Errorf("volume %q: expected /here:/inside or /here:/inside:ro, such as /var/cache/vllm:/root/.cache/vllm", text)
+		}
+	}
+	return nil
 }
 
 // parseUlimits reads name=soft:hard.
