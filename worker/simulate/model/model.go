@@ -94,6 +94,8 @@ func known() []task.Architecture {
 	reasoner.Name = "deepseek-r1"
 	return []task.Architecture{
 		dense("llama-2-7b", 32, 4096, 11008, 32, 32, 128, 32000, false, 4096),
+		dense("llama-2-13b", 40, 5120, 13824, 40, 40, 128, 32000, false, 4096),
+		dense("llama-2-70b", 80, 8192, 28672, 64, 8, 128, 32000, false, 4096),
 		dense("llama-3-8b", 32, 4096, 14336, 32, 8, 128, 128256, false, 8192),
 		dense("llama-3-70b", 80, 8192, 28672, 64, 8, 128, 128256, false, 8192),
 		dense("llama-3-1-8b", 32, 4096, 14336, 32, 8, 128, 128256, false, 131072),
@@ -103,6 +105,8 @@ func known() []task.Architecture {
 		dense("llama-3-2-1b", 16, 2048, 8192, 32, 8, 64, 128256, true, 131072),
 		dense("llama-3-2-3b", 28, 3072, 8192, 24, 8, 128, 128256, true, 131072),
 		dense("mistral-7b", 32, 4096, 14336, 32, 8, 128, 32768, false, 32768),
+		dense("qwen2-7b", 28, 3584, 18944, 28, 4, 128, 152064, false, 32768),
+		dense("qwen2-72b", 80, 8192, 29568, 64, 8, 128, 152064, false, 32768),
 		dense("qwen2-5-0-5b", 24, 896, 4864, 14, 2, 64, 151936, true, 32768),
 		dense("qwen2-5-1-5b", 28, 1536, 8960, 12, 2, 128, 151936, true, 32768),
 		dense("qwen2-5-3b", 36, 2048, 11008, 16, 2, 128, 151936, true, 32768),

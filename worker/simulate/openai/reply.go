@@ -40,6 +40,8 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, chat bool) {
 	case errors.Is(err, batching.ErrTooLong):
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
+	case errors.Is(err, clock.ErrStopped):
+		hangUp() // it died of this request, say, before it could answer
 	case err != nil:
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return

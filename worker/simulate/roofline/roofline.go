@@ -18,11 +18,21 @@ import (
 const (
 	// bandwidthShare of the published memory bandwidth is reached while weights
 	// and KV cache are read.
-	bandwidthShare = 0.80
-	// matrixShare and attentionShare of the published tensor rate are reached
-	// by large matrix products and by attention kernels.
-	matrixShare    = 0.65
-	attentionShare = 0.50
+	bandwidthShare = 0.85
+	// matrixShare of the published tensor rate is reached by large matrix
+	// products in 16 bits, matrixShare8 in 8 bits, expertShare by the products of
+	// a mixture of experts, attentionShare by attention.
+	matrixShare    = 0.68
+	matrixShare8   = 0.55
+	expertShare    = 0.50
+	attentionShare = 0.58
+	// Floors are what the kernels of one matrix, of a layer's experts and of its
+	// attention take beside what they read and multiply (s), gapTime all others of
+	// a layer together. More ranks do not divide them.
+	matrixFloor    = 3.5e-6
+	expertFloor    = 20e-6
+	attentionFloor = 9.5e-6
+	gapTime        = 4e-6
 	// linkShare of a link's bandwidth is reached by collective operations, which
 	// have a latency of their own: one switched, one over PCIe (s).
 	linkShare       = 0.75
@@ -32,8 +42,6 @@ const (
 	// interpreter's share included (s), and kernels those of a layer.
 	launchTime      = 20e-6
 	kernelsPerLayer = 14
-	// gapTime lies between the kernels of a layer (s).
-	gapTime = 4e-6
 )
 
 // A Config is a model placed on GPUs.
@@ -63,7 +71,7 @@ type Model struct {
 	cfg   Config
 	shape shape
 	// rates of a GPU after their shares: FLOP/s and bytes/s.
-	matrices, attention, bandwidth float64
+	matrices, experts, attention, bandwidth float64
 }
 
 // New checks a placement and prepares its costs.
@@ -80,9 +88,10 @@ func New(cfg Config) (*Model, error) {
 		return nil, fmt.Errorf("%d layers cannot be divided among %d pipeline stages", cfg.Model.Layers, cfg.PP)
 	}
 	m := &Model{cfg: cfg, shape: s, bandwidth: cfg.GPU.Bandwidth * bandwidthShare,
-		matrices: cfg.GPU.Half * matrixShare, attention: cfg.GPU.Half * attentionShare}
+		matrices: cfg.GPU.Half * matrixShare, experts: cfg.GPU.Half * expertShare, attention: cfg.GPU.Half * attentionShare}
 	if cfg.ComputeBits == 8 {
-		m.matrices = max(cfg.GPU.FP8, cfg.GPU.INT8, cfg.GPU.Half) * matrixShare
+		rate := max(cfg.GPU.FP8, cfg.GPU.INT8, cfg.GPU.Half)
+		m.matrices, m.experts = max(rate*matrixShare8, m.matrices), max(rate*expertShare*matrixShare8/matrixShare, m.experts)
 	}
 	return m, nil
 }
@@ -154,14 +163,24 @@ func (m *Model) part(b Batch) Batch {
 		Prefill: up(b.Prefill), PrefillContext: up(b.PrefillContext), PrefillPairs: b.PrefillPairs / float64(pp)}
 }
 
+// operator is the time of kernels that read and multiply: whichever takes
+// longer, and what they take beside it.
+func (m *Model) operator(floor, flop, rate, read float64) float64 {
+	return floor + math.Max(flop/rate, read/m.bandwidth)
+}
+
 // matricesTime: all matrices are read once a step and multiplied with every
-// token; whichever takes longer counts.
+// token.
 func (m *Model) matricesTime(b Batch) float64 {
 	s, tp := &m.shape, float64(m.cfg.TP)
-	tokens := float64(b.Tokens())
-	flop := 2 * (s.active()*tokens + s.head*float64(b.Sequences))
-	read := (s.dense+float64(s.expertLayers)*s.touched(tokens)*s.expert)*m.cfg.WeightBits/8 + s.head*2
-	return math.Max(flop/tp/m.matrices, read/tp/m.bandwidth)
+	tokens, width := float64(b.Tokens()), m.cfg.WeightBits/8
+	dense := m.operator(s.matrices*matrixFloor,
+		2*(s.dense*tokens+s.head*float64(b.Sequences))/tp, m.matrices, (s.dense*width+s.head*2)/tp)
+	if s.experts == 0 {
+		return dense
+	}
+	return dense + float64(s.expertLayers)*m.operator(expertFloor,
+		2*float64(s.perToken)*s.expert*tokens/tp, m.experts, s.touched(tokens)*s.expert*width/tp)
 }
 
 // touched is how many experts of a layer n tokens are expected to use, each
@@ -181,7 +200,7 @@ func (m *Model) attentionTime(b Batch) float64 {
 		m.shape.scores*float64(b.DecodeContext)/split/m.attention)
 	prefill := math.Max(m.cacheBytes()*float64(b.PrefillContext)/m.bandwidth,
 		m.shape.scores*b.PrefillPairs/split/m.attention)
-	return decode + prefill
+	return float64(m.shape.layers)*attentionFloor + decode + prefill
 }
 
 // cacheBytes is what one token of context makes each GPU read.

@@ -10,8 +10,9 @@ import (
 // Counts are parameters of matrices; norms and biases are left out, which are
 // below a thousandth of any model here.
 type shape struct {
-	// dense parameters are used by every token, experts by those routed there.
-	dense, expert float64
+	// dense parameters are used by every token, experts by those routed there;
+	// matrices is the number of products that the dense ones are in.
+	dense, expert, matrices float64
 	// expertLayers × experts matrices sets of size expert each.
 	expertLayers, experts, perToken int
 	// head is the matrix that makes logits, embedding the one that reads tokens.
@@ -57,6 +58,7 @@ func (s *shape) attention(a task.Architecture) {
 		if a.QLoraRank > 0 {
 			query = float64(a.QLoraRank) * (h + heads*(size+rope))
 		}
+		s.matrices += 5 * layers
 		s.dense += layers * (query + h*(latent+rope) + latent*heads*(size+value) + heads*value*h)
 		s.scores = layers * 2 * heads * (2*latent + rope)
 		s.cached = layers * (latent + rope)
@@ -64,6 +66,7 @@ func (s *shape) attention(a task.Architecture) {
 		return
 	}
 	kv := float64(kvHeads(a))
+	s.matrices += 2 * layers // of query, key and value together, and of the output
 	s.dense += layers * h * size * (2*heads + 2*kv)
 	s.scores = layers * 4 * heads * size
 	s.cached = layers * 2 * kv * size
@@ -72,6 +75,7 @@ func (s *shape) attention(a task.Architecture) {
 func (s *shape) feedForward(a task.Architecture) {
 	h := float64(a.Hidden)
 	if a.Experts <= 1 {
+		s.matrices += 2 * float64(a.Layers) // gate and up together, and down
 		s.dense += float64(a.Layers) * 3 * h * float64(a.Intermediate)
 		return
 	}
@@ -81,6 +85,10 @@ func (s *shape) feedForward(a task.Architecture) {
 	}
 	s.expertLayers = a.Layers - a.DenseLayers
 	s.experts, s.perToken, s.expert = a.Experts, max(1, a.ExpertsPerToken), 3*h*inner
+	s.matrices += 2 * float64(a.DenseLayers)
+	if a.SharedExperts > 0 {
+		s.matrices += 2 * float64(s.expertLayers)
+	}
 	s.dense += float64(a.DenseLayers) * 3 * h * float64(a.Intermediate)
 	s.dense += float64(s.expertLayers) * (float64(a.SharedExperts)*s.expert + h*float64(a.Experts))
 }
