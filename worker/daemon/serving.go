@@ -42,8 +42,8 @@ type Engines struct {
 	// Kubernetes is a kubeconfig file, auto for the cluster that this worker
 	// runs in, or off; Namespace is where engines run unless a task says it.
 	Kubernetes, Namespace string
-	// Reach is auto, pod or forward.
-	Reach string
+	// Reach is auto, pod or forward; Pod is a file with what every pod has.
+	Reach, Pod string
 }
 
 // Words for an address.
@@ -68,6 +68,7 @@ func (e *Engines) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&e.Kubernetes, "kubernetes", auto, "kubeconfig of a cluster to launch engines in, auto (the cluster this worker runs in) or off")
 	flags.StringVar(&e.Namespace, "kubernetes-namespace", "default", "namespace of engines whose task names none")
 	flags.StringVar(&e.Reach, "kubernetes-reach", string(kubernetes.Auto), "how pods are reached: auto, pod (by address) or forward (through the API)")
+	flags.StringVar(&e.Pod, "kubernetes-pod", "", "file with a pod's spec that all engines' pods share, such as tolerations and pull secrets")
 }
 
 // modelCache is the folder that the hub's own library would use.
@@ -133,6 +134,13 @@ func (w *workshop) openKubernetes(ctx context.Context, c Config, ports *port.All
 	k := kubernetes.Config{Namespace: e.Namespace, Worker: c.Name, Reach: kubernetes.Reach(e.Reach), Ports: ports}
 	if asked {
 		k.Kubeconfig = e.Kubernetes
+	}
+	if e.Pod != "" {
+		pod, err := kubernetes.ReadPod(e.Pod)
+		if err != nil {
+			return fmt.Errorf("--kubernetes-pod: %w", err)
+		}
+		k.Pod = pod
 	}
 	l, err := kubernetes.New(k)
 	if err != nil {

@@ -68,6 +68,8 @@ type Config struct {
 	Reach  Reach
 	// Ports for forwarding.
 	Ports *port.Allocator
+	// Pod is what every pod has beside what its engine needs, as ReadPod reads it.
+	Pod map[string]any
 	// Lifetime bounds a pod whose worker never came back; 0 means a day.
 	Lifetime time.Duration
 }

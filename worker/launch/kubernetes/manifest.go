@@ -31,10 +31,11 @@ type manifests struct {
 	labels          map[string]any
 	command         []string
 	image           string
+	cluster         object // what every pod of the cluster has
 }
 
 func (l *Launcher) manifests(s launch.Spec) manifests {
-	m := manifests{namespace: l.Namespace, name: objectName(s), image: s.Image, labels: object{
+	m := manifests{namespace: l.Namespace, name: objectName(s), image: s.Image, cluster: l.Pod, labels: object{
 		labelManaged: managedBy, labelWorker: label(l.Worker), labelAttempt: label(s.Tag),
 	}}
 	if k := s.Kubernetes; k != nil && k.Namespace != "" {
@@ -121,7 +122,7 @@ func (m *manifests) pod(s launch.Spec) object {
 		mounts = append(mounts, object{"name": "files", "mountPath": filesInside, "readOnly": true})
 	}
 	container := object{
-		"name": "engine", "image": m.image, "command": texts(m.command), "env": m.environment(s),
+		"name": engineName, "image": m.image, "command": texts(m.command), "env": m.environment(s),
 		"ports": []any{object{"name": "http", "containerPort": int64(enginePort)}}, "volumeMounts": mounts,
 	}
 	if limits := accelerators(s); limits != nil {
@@ -138,7 +139,7 @@ func (m *manifests) pod(s launch.Spec) object {
 		}
 		spec["nodeSelector"] = selector
 	}
-	return spec
+	return over(m.cluster, spec)
 }
 
 // accelerators are the devices that the pod asks the cluster for. Which kind
@@ -188,7 +189,7 @@ func (m *manifests) inferenceService(s launch.Spec) (*unstructured.Unstructured,
 	if model.Name == "" {
 		model.Name = modelName(s.Model.ID)
 	}
-	runner := object{"name": "ome-container", "image": m.image, "command": texts(m.command), "env": m.environment(s)}
+	runner := object{"name": omeName, "image": m.image, "command": texts(m.command), "env": m.environment(s)}
 	if limits := accelerators(s); limits != nil {
 		runner["resources"] = object{"limits": limits}
 	}

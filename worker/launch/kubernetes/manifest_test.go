@@ -69,6 +69,39 @@ func TestManifests(t *testing.T) {
 	require.NotContains(t, string(text), "hidden")
 }
 
+// What a cluster needs of every pod is in each; what the engine needs wins.
+func TestPodsOfACluster(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pod.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]
+imagePullSecrets: [{name: registry}]
+nodeSelector: {zone: a, gpu: any}
+restartPolicy: Always
+volumes: [{name: compiled, hostPath: {path: /var/cache/vllm}}]
+containers:
+- name: engine
+  env: [{name: HTTPS_PROXY, value: "http://proxy:3128"}]
+  resources: {requests: {cpu: "8"}, limits: {memory: 200Gi}}
+  volumeMounts: [{name: compiled, mountPath: /root/.cache/vllm}]
+- name: watch
+  image: watcher
+`), 0o600))
+	pod, err := ReadPod(file)
+	require.NoError(t, err)
+	l := testLauncher()
+	l.Pod = pod
+	m := l.manifests(spec())
+	golden(t, "job-of-a-cluster.json", m.job(spec(), time.Hour).Object)
+	again := m.job(spec(), time.Hour)
+	golden(t, "job-of-a-cluster.json", again.Object) // nothing is written into what all share
+
+	require.NoError(t, os.WriteFile(file, []byte("toleration: []\n"), 0o600))
+	_, err = ReadPod(file)
+	require.ErrorContains(t, err, `unknown field "toleration"`)
+	_, err = ReadPod(filepath.Join(t.TempDir(), "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
 // OME runs the tuned arguments, not only the number of devices.
 func TestInferenceService(t *testing.T) {
 	s := spec()

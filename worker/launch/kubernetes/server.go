@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -39,7 +40,7 @@ type server struct {
 	launcher        *Launcher
 	namespace, name string
 	selector        string
-	pod             string
+	pod, container  string
 	url, log        string
 	facts           launch.Facts
 	out             *capture.Writer
@@ -143,6 +144,7 @@ func (v *server) begin(ctx context.Context, s launch.Spec) error {
 		return err
 	}
 	v.pod = pod.GetName()
+	v.container, _, _ = unstructured.NestedString(engineStatus(pod), "name")
 	v.facts.ImageDigest = imageID(pod)
 	if v.out, err = capture.Create(v.log, logCap); err != nil {
 		return fmt.Errorf("%w: opening the output file: %w", launch.ErrPlace, err)
@@ -215,24 +217,30 @@ func standing(pod *unstructured.Unstructured) (why string, started bool, err err
 	return strings.TrimSpace(phase + " " + reason), false, nil
 }
 
-// containerState is the state of the pod's engine; nil where it has none yet.
-func containerState(pod *unstructured.Unstructured) map[string]any {
+// engineStatus is what the cluster says of the pod's engine, among the
+// containers that others have put beside it; nil where it says nothing yet.
+func engineStatus(pod *unstructured.Unstructured) map[string]any {
 	list, _, _ := unstructured.NestedSlice(pod.Object, "status", "containerStatuses")
-	if len(list) == 0 {
-		return nil
+	var first map[string]any
+	for _, entry := range list {
+		status, _ := entry.(map[string]any)
+		if name := status["name"]; name == engineName || name == omeName {
+			return status
+		}
+		if first == nil {
+			first = status
+		}
 	}
-	status, _ := list[0].(map[string]any)
-	state, _, _ := unstructured.NestedMap(status, "state")
+	return first
+}
+
+func containerState(pod *unstructured.Unstructured) map[string]any {
+	state, _, _ := unstructured.NestedMap(engineStatus(pod), "state")
 	return state
 }
 
 func imageID(pod *unstructured.Unstructured) string {
-	list, _, _ := unstructured.NestedSlice(pod.Object, "status", "containerStatuses")
-	if len(list) == 0 {
-		return ""
-	}
-	status, _ := list[0].(map[string]any)
-	id, _, _ := unstructured.NestedString(status, "imageID")
+	id, _, _ := unstructured.NestedString(engineStatus(pod), "imageID")
 	return id
 }
 
@@ -252,7 +260,7 @@ func (v *server) connect(ctx context.Context, pod *unstructured.Unstructured) er
 
 // follow copies the pod's output.
 func (v *server) follow(ctx context.Context) {
-	target := fmt.Sprintf("%s/api/v1/namespaces/%s/pods/%s/log?follow=true", strings.TrimSuffix(v.launcher.rest.Host, "/"), v.namespace, v.pod)
+	target := fmt.Sprintf("%s/api/v1/namespaces/%s/pods/%s/log?follow=true&container=%s", strings.TrimSuffix(v.launcher.rest.Host, "/"), v.namespace, v.pod, url.QueryEscape(v.container))
 	if !strings.Contains(v.launcher.rest.Host, "://") {
 		target = "https://" + target
 	}
