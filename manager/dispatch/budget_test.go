@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -41,4 +42,25 @@ func TestKernelInvariant08_TimeoutsNest(t *testing.T) {
 	// room to spare.
 	c := Config{}.withDefaults()
 	require.Less(t, 3*c.Beat, c.Lease)
+}
+
+// A confirmation has the time that its measurements have by themselves: with
+// less it takes too few samples to prove anything.
+func TestAConfirmationHasTimeForBothSides(t *testing.T) {
+	id := uuid.New()
+	spec := &task.Task{Optimization: task.Optimization{IterationTimeout: task.Duration(time.Minute), Repeats: 1}}
+	tm := &term{specs: specs{known: map[uuid.UUID]*task.Task{id: spec}}}
+	confirm := store.Granted{Task: id, Purpose: experiment.Confirm}
+	require.Equal(t, 2*time.Minute, tm.describe(t.Context(), confirm).Budget)
+	spec.Serving = &task.Serving{}
+	require.Equal(t, 6*time.Minute, tm.describe(t.Context(), confirm).Budget)
+	spec.Optimization.Repeats = 5
+	require.Equal(t, 10*time.Minute, tm.describe(t.Context(), confirm).Budget)
+	confirm.Purpose = experiment.Search
+	require.Equal(t, time.Minute, tm.describe(t.Context(), confirm).Budget)
+	left := 3 * time.Minute
+	confirm.Purpose, confirm.Left = experiment.Confirm, &left
+	g := tm.describe(t.Context(), confirm)
+	require.Equal(t, left, g.Budget)
+	require.True(t, g.Total)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/nats-io/nats.go"
@@ -124,7 +125,7 @@ func (t *term) describe(ctx context.Context, g store.Granted) wire.Grant {
 		t.Log.Error().Err(err).Msg("a claimed experiment's task cannot be read")
 		return grant
 	}
-	grant.Budget = spec.Optimization.IterationTimeout.D()
+	grant.Budget = spec.AttemptTime(g.Purpose == experiment.Confirm)
 	if g.Left == nil {
 		return grant
 	}

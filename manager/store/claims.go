@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
@@ -28,6 +29,7 @@ type Granted struct {
 	Attempt    int
 	Deadline   *time.Time
 	Left       *time.Duration
+	Purpose    experiment.Purpose
 }
 
 // Claim grants the experiments that are queued in running tasks, each under a
@@ -56,7 +58,7 @@ func (s *Store) Claim(ctx context.Context, claims []Claim) (map[uuid.UUID]Grante
 				claim = c.claim, worker = c.worker, session = c.session, devices = c.devices::text[], started_at = now()
 			FROM locked JOIN c ON c.experiment = locked.id, tasks t
 			WHERE e.id = locked.id AND e.state = 'queued' AND t.id = e.task_id AND t.state = 'running'
-			RETURNING e.id, e.task_id, e.claim, e.epoch, e.attempts
+			RETURNING e.id, e.task_id, e.claim, e.epoch, e.attempts, e.purpose
 		), started AS (
 			UPDATE tasks t SET started_at = now(),
 				deadline_at = now() + ((t.spec #>> '{optimization,timeout}')::float8 || ' seconds')::interval
@@ -64,10 +66,10 @@ func (s *Store) Claim(ctx context.Context, claims []Claim) (map[uuid.UUID]Grante
 			RETURNING t.id, t.deadline_at
 		)
 		SELECT g.id, g.task_id, g.claim, g.epoch, g.attempts,
-			coalesce(started.deadline_at, t.deadline_at), coalesce(started.deadline_at, t.deadline_at) - now()
+			coalesce(started.deadline_at, t.deadline_at), coalesce(started.deadline_at, t.deadline_at) - now(), g.purpose
 		FROM granted g JOIN tasks t ON t.id = g.task_id LEFT JOIN started ON started.id = g.task_id
 		UNION ALL
-		SELECT e.id, e.task_id, e.claim, e.epoch, e.attempts, t.deadline_at, t.deadline_at - now()
+		SELECT e.id, e.task_id, e.claim, e.epoch, e.attempts, t.deadline_at, t.deadline_at - now(), e.purpose
 		FROM experiments e JOIN c ON c.experiment = e.id AND c.claim = e.claim JOIN tasks t ON t.id = e.task_id
 		WHERE e.state = 'running'`,
 		uuids(ids), uuids(experiments), workers, uuids(sessions), devices)

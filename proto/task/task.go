@@ -74,6 +74,26 @@ func (t *Task) Finalists() int {
 	}
 }
 
+// LeastSamples is how many samples of each side a confirmation takes at least: of
+// fewer nothing is significant.
+const LeastSamples = 3
+
+// AttemptTime bounds one attempt on its devices: timeout_per_iteration, and for
+// a confirmation as many of them as it measures configurations. It launches an
+// engine anew for every sample of either side; a command's two sides are
+// measured once each.
+func (t *Task) AttemptTime(confirms bool) time.Duration {
+	each := t.Optimization.IterationTimeout.D()
+	switch {
+	case !confirms:
+		return each
+	case t.Serving != nil:
+		return time.Duration(2*max(t.Optimization.Repeats, LeastSamples)) * each
+	default:
+		return 2 * each
+	}
+}
+
 // The kinds of experiment. Noop experiments measure Fleetune itself.
 const (
 	KindCommand = "command"

@@ -8,13 +8,10 @@ import (
 
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/cells"
 	"github.com/fleetune/fleetune/worker/command"
 )
-
-// leastRounds is how often a confirmation launches both sides at least, time
-// permitting: of fewer samples nothing is significant (manager/score.Compare).
-const leastRounds = 3
 
 // Run launches the engine on the devices and measures every cell, within
 // budget; total says that the task's remaining time is what the budget comes
@@ -46,7 +43,7 @@ func (s *Staged) measure(ctx context.Context) *command.Result {
 	if s.baseline == nil {
 		return s.once(ctx, s.candidate, max(s.job.Offer.Repeats, 1))
 	}
-	rounds := max(s.job.Offer.Repeats, leastRounds)
+	rounds := max(s.job.Offer.Repeats, task.LeastSamples)
 	end, bounded := ctx.Deadline()
 	for round := range rounds {
 		began := time.Now()

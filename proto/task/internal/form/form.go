@@ -96,7 +96,7 @@ type Optimization struct {
 	MaxIterations int64 `json:"max_iterations,omitempty" jsonschema:"minimum=1,maximum=1000000,default=100"`
 	// How many experiments at a time; 0 for as many as the fleet can hold.
 	MaxParallel int64 `json:"max_parallel,omitempty" jsonschema:"minimum=0,maximum=100000,default=0"`
-	// How long one experiment may take on its devices.
+	// How long one experiment may take on its devices; a confirmation has it for each of its measurements.
 	TimeoutPerIteration Timeout `json:"timeout_per_iteration,omitempty" jsonschema:"default=300"`
 	// How long the whole task may take from its first experiment on. Without
 	// it: max_iterations times timeout_per_iteration.
