@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
 

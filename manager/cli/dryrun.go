@@ -5,11 +5,11 @@ import (
 	"math"
 	"strings"
 
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/rehearse"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // examples is how many rendered experiments a dry run shows.

@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/client"
 	"github.com/fleetune/fleetune/manager/search/insight"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/cli"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/stretchr/testify/require"
 )
 

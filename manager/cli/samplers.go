@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/search"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // headline lists the metrics of a serving experiment that are printed for

@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/client"
 	"github.com/fleetune/fleetune/manager/rehearse"
 	"github.com/fleetune/fleetune/proto/bundle"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
 

@@ -8,9 +8,10 @@ import (
 	"slices"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/chart"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // steep is how many times the least score the greatest is, from which on an
@@ -49,18 +50,18 @@ func unit(list []v1.Experiment, metric string) string {
 }
 
 // history draws every score in order, and the incumbent.
-func history(in Input) *Plot {
+func history(in Input) *chart.Plot {
 	list := scored(in.Experiments)
 	if len(list) == 0 {
 		return nil
 	}
 	metric := metricName(in.Task)
 	u := unit(list, metric)
-	all := Series{Name: "experiments", Class: "other"}
-	incumbent := Series{Name: "incumbent", Class: "best", Line: "step"}
+	all := chart.Series{Name: "experiments", Class: "other"}
+	incumbent := chart.Series{Name: "incumbent", Class: "best", Line: "step"}
 	least, most := math.Inf(1), math.Inf(-1)
 	for _, e := range list {
-		dot := Dot{X: float64(e.Number), Y: *e.Score, Label: fmt.Sprintf("#%d: %s", e.Number, terminal.Quantity(*e.Score, u))}
+		dot := chart.Dot{X: float64(e.Number), Y: *e.Score, Label: fmt.Sprintf("#%d: %s", e.Number, terminal.Quantity(*e.Score, u))}
 		all.Dots = append(all.Dots, dot)
 		least, most = min(least, *e.Score), max(most, *e.Score)
 		if n := len(incumbent.Dots); n == 0 || better(in.Task, *e.Score, incumbent.Dots[n-1].Y) {
@@ -68,17 +69,17 @@ func history(in Input) *Plot {
 		}
 	}
 	if last := incumbent.Dots[len(incumbent.Dots)-1]; last.X < float64(list[len(list)-1].Number) {
-		incumbent.Dots = append(incumbent.Dots, Dot{X: float64(list[len(list)-1].Number), Y: last.Y})
+		incumbent.Dots = append(incumbent.Dots, chart.Dot{X: float64(list[len(list)-1].Number), Y: last.Y})
 	}
-	p := &Plot{ID: "history", Title: "How the search went", XLabel: "experiment", YLabel: label(metric, u),
-		LogY: least > 1/huge && most > steep*least, Series: []Series{all, incumbent}}
+	p := &chart.Plot{ID: "history", Title: "How the search went", XLabel: "experiment", YLabel: label(metric, u),
+		LogY: least > 1/huge && most > steep*least, Series: []chart.Series{all, incumbent}}
 	if b := in.Task.Baseline; b != nil && b.Score != nil && finite(*b.Score) && (!p.LogY || *b.Score > 0) {
-		p.Rules = append(p.Rules, Rule{Y: *b.Score, Label: "baseline", Class: "baseline"})
+		p.Rules = append(p.Rules, chart.Rule{Y: *b.Score, Label: "baseline", Class: "baseline"})
 	}
-	failed := Series{Name: "failed", Class: "failed"}
+	failed := chart.Series{Name: "failed", Class: "failed"}
 	for _, e := range in.Experiments {
 		if e.Status == experiment.Failed && e.Purpose != experiment.Confirm {
-			failed.Dots = append(failed.Dots, Dot{X: float64(e.Number), Y: least, Label: fmt.Sprintf("#%d: %s", e.Number, e.Outcome)})
+			failed.Dots = append(failed.Dots, chart.Dot{X: float64(e.Number), Y: least, Label: fmt.Sprintf("#%d: %s", e.Number, e.Outcome)})
 		}
 	}
 	if len(failed.Dots) > 0 {
@@ -97,7 +98,7 @@ func label(metric, unit string) string {
 
 // front draws two objectives against each other: the task's first two, or
 // throughput and latency of an engine.
-func front(in Input) *Plot {
+func front(in Input) *chart.Plot {
 	list := scored(in.Experiments)
 	o := in.Task.Objectives
 	x, y := "mean_e2e_latency", "mean_total_throughput_per_gpu"
@@ -107,12 +108,12 @@ func front(in Input) *Plot {
 	} else if in.Servings == nil {
 		return nil
 	}
-	var dots []Dot
+	var dots []chart.Dot
 	for _, e := range list {
 		mx, okX := e.Metrics[x]
 		my, okY := e.Metrics[y]
 		if okX && okY && finite(mx.Median) && finite(my.Median) {
-			dots = append(dots, Dot{X: mx.Median, Y: my.Median, Label: fmt.Sprintf("#%d: %s, %s", e.Number,
+			dots = append(dots, chart.Dot{X: mx.Median, Y: my.Median, Label: fmt.Sprintf("#%d: %s, %s", e.Number,
 				terminal.Quantity(mx.Median, mx.Unit), terminal.Quantity(my.Median, my.Unit))})
 		}
 	}
@@ -120,9 +121,9 @@ func front(in Input) *Plot {
 		return nil
 	}
 	best := undominated(dots, dx, dy)
-	return &Plot{ID: "front", Title: "The front: none beats these in both", XLabel: label(x, unit(list, x)), YLabel: label(y, unit(list, y)),
+	return &chart.Plot{ID: "front", Title: "The front: none beats these in both", XLabel: label(x, unit(list, x)), YLabel: label(y, unit(list, y)),
 		Note:   fmt.Sprintf("Of %s %s, of %s %s.", x, direct(dx), y, direct(dy)),
-		Series: []Series{{Name: "experiments", Class: "other", Dots: dots}, {Name: "front", Class: "front", Line: "straight", Dots: best}}}
+		Series: []chart.Series{{Name: "experiments", Class: "other", Dots: dots}, {Name: "front", Class: "front", Line: "straight", Dots: best}}}
 }
 
 func direct(d task.Direction) string {
@@ -133,7 +134,7 @@ func direct(d task.Direction) string {
 }
 
 // undominated are the dots that no other beats in both, the best by x first.
-func undominated(dots []Dot, dx, dy task.Direction) []Dot {
+func undominated(dots []chart.Dot, dx, dy task.Direction) []chart.Dot {
 	sign := func(d task.Direction) float64 {
 		if d == task.Maximize {
 			return -1
@@ -142,10 +143,10 @@ func undominated(dots []Dot, dx, dy task.Direction) []Dot {
 	}
 	sx, sy := sign(dx), sign(dy)
 	order := slices.Clone(dots)
-	slices.SortStableFunc(order, func(a, b Dot) int {
+	slices.SortStableFunc(order, func(a, b chart.Dot) int {
 		return cmp.Or(cmp.Compare(sx*a.X, sx*b.X), cmp.Compare(sy*a.Y, sy*b.Y))
 	})
-	var out []Dot
+	var out []chart.Dot
 	for _, d := range order {
 		if len(out) == 0 || sy*d.Y < sy*out[len(out)-1].Y {
 			out = append(out, d)
@@ -228,17 +229,17 @@ func effects(in Input) []Effect {
 	for i, p := range in.Insight.Parameters {
 		e := Effect{Name: p.Name, Importance: p.Importance}
 		if i < mostAxes {
-			plot := &Plot{ID: fmt.Sprintf("effect-%d", i+1), Title: p.Name, XLabel: p.Name, YLabel: label(in.Insight.Objective, in.Insight.Unit)}
-			s := Series{Name: "predicted " + in.Insight.Objective, Class: "best", Line: "straight"}
+			plot := &chart.Plot{ID: fmt.Sprintf("effect-%d", i+1), Title: p.Name, XLabel: p.Name, YLabel: label(in.Insight.Objective, in.Insight.Unit)}
+			s := chart.Series{Name: "predicted " + in.Insight.Objective, Class: "best", Line: "straight"}
 			for k, l := range p.Effect {
 				plot.Categories = append(plot.Categories, terminal.Value(l.Value))
 				if !finite(l.Mean) {
 					continue
 				}
-				s.Dots = append(s.Dots, Dot{X: float64(k), Y: l.Mean, Label: fmt.Sprintf("%s: %s, %d measured",
+				s.Dots = append(s.Dots, chart.Dot{X: float64(k), Y: l.Mean, Label: fmt.Sprintf("%s: %s, %d measured",
 					terminal.Value(l.Value), terminal.Quantity(l.Mean, in.Insight.Unit), l.Measured)})
 			}
-			plot.Series = []Series{s}
+			plot.Series = []chart.Series{s}
 			e.Plot = plot
 		}
 		list = append(list, e)

@@ -6,13 +6,14 @@ import (
 	"slices"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/chart"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // curves draw what the engine does as the concurrency grows: a plot for every
 // metric and scenario, a line for every configuration that was chosen, and the
 // SLO as a line across.
-func curves(in Input) []Plot {
+func curves(in Input) []chart.Plot {
 	numbers := slices.Sorted(maps.Keys(in.Servings))
 	metrics := []string{"mean_ttft", "mean_tpot", "mean_e2e_latency", "mean_total_throughput"}
 	for _, p := range in.SLO {
@@ -20,7 +21,7 @@ func curves(in Input) []Plot {
 			metrics = append(metrics, p.Metric)
 		}
 	}
-	var plots []Plot
+	var plots []chart.Plot
 	for _, scenario := range scenarios(in, numbers) {
 		for _, metric := range metrics {
 			if p, ok := curve(in, numbers, scenario, metric); ok {
@@ -44,15 +45,15 @@ func scenarios(in Input, numbers []int) []string {
 	return list
 }
 
-func curve(in Input, numbers []int, scenario, metric string) (Plot, bool) {
-	p := Plot{Title: metric + ", " + scenario, XLabel: "concurrency", YLabel: metric}
+func curve(in Input, numbers []int, scenario, metric string) (chart.Plot, bool) {
+	p := chart.Plot{Title: metric + ", " + scenario, XLabel: "concurrency", YLabel: metric}
 	steps := concurrencies(in, numbers, scenario)
 	for _, n := range steps {
 		p.Categories = append(p.Categories, fmt.Sprint(n))
 	}
 	drawn := false
 	for i, n := range numbers {
-		s := Series{Name: fmt.Sprintf("#%d", n), Class: fmt.Sprintf("line%d", i%6+1), Line: "straight"}
+		s := chart.Series{Name: fmt.Sprintf("#%d", n), Class: fmt.Sprintf("line%d", i%6+1), Line: "straight"}
 		switch {
 		case in.Task.Best != nil && in.Task.Best.Number == n:
 			s.Name, s.Class = s.Name+" best", "best"
@@ -65,10 +66,10 @@ func curve(in Input, numbers []int, scenario, metric string) (Plot, bool) {
 				continue
 			}
 			p.YLabel = label(metric, m.Unit)
-			s.Dots = append(s.Dots, Dot{X: float64(slices.Index(steps, c.Concurrency)), Y: m.Median,
+			s.Dots = append(s.Dots, chart.Dot{X: float64(slices.Index(steps, c.Concurrency)), Y: m.Median,
 				Label: fmt.Sprintf("#%d at %d: %s", n, c.Concurrency, terminal.Quantity(m.Median, m.Unit))})
 		}
-		slices.SortFunc(s.Dots, func(a, b Dot) int { return int(a.X - b.X) })
+		slices.SortFunc(s.Dots, func(a, b chart.Dot) int { return int(a.X - b.X) })
 		if len(s.Dots) > 0 {
 			p.Series = append(p.Series, s)
 			drawn = true
@@ -76,7 +77,7 @@ func curve(in Input, numbers []int, scenario, metric string) (Plot, bool) {
 	}
 	for _, term := range in.SLO {
 		if term.Metric == metric {
-			p.Rules = append(p.Rules, Rule{Y: term.Threshold, Label: "SLO " + terminal.Seconds(term.Threshold), Class: "slo"})
+			p.Rules = append(p.Rules, chart.Rule{Y: term.Threshold, Label: "SLO " + terminal.Seconds(term.Threshold), Class: "slo"})
 		}
 	}
 	return p, drawn

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/chart"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // Data is what a report says, before it is drawn.
@@ -25,16 +26,16 @@ type Data struct {
 	Facts   []Fact   `json:"facts"`
 	Best    *Best    `json:"best"`
 	// Metrics of the best beside the baseline.
-	Metrics  []Metric  `json:"metrics"`
-	Cells    []Cell    `json:"cells"`
-	Promises []Promise `json:"promises"`
-	History  *Plot     `json:"history"`
-	Front    *Plot     `json:"front"`
-	Curves   []Plot    `json:"curves"`
-	Parallel *Parallel `json:"parallel"`
-	Effects  []Effect  `json:"effects"`
-	Outcomes []Outcome `json:"outcomes"`
-	Table    Table     `json:"table"`
+	Metrics  []Metric     `json:"metrics"`
+	Cells    []Cell       `json:"cells"`
+	Promises []Promise    `json:"promises"`
+	History  *chart.Plot  `json:"history"`
+	Front    *chart.Plot  `json:"front"`
+	Curves   []chart.Plot `json:"curves"`
+	Parallel *Parallel    `json:"parallel"`
+	Effects  []Effect     `json:"effects"`
+	Outcomes []Outcome    `json:"outcomes"`
+	Table    Table        `json:"table"`
 	// Commands are the engine's command lines of the best and the baseline.
 	Commands []Fact `json:"commands"`
 	Source   string `json:"source"`
@@ -90,9 +91,9 @@ type Promise struct {
 
 // An Effect says how one parameter acts on the objective.
 type Effect struct {
-	Name       string  `json:"name"`
-	Importance float64 `json:"importance"`
-	Plot       *Plot   `json:"plot"`
+	Name       string      `json:"name"`
+	Importance float64     `json:"importance"`
+	Plot       *chart.Plot `json:"plot"`
 }
 
 // An Outcome is how many experiments ended alike.
@@ -174,7 +175,7 @@ func facts(in Input) []Fact {
 		add("Devices", fmt.Sprint(s.WorldSize))
 	}
 	if h := in.Insight.Hypervolume; h != nil {
-		add("Hypervolume", number(*h))
+		add("Hypervolume", chart.Number(*h))
 	}
 	return list
 }

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/chart"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // A Parallel chart has an axis for each parameter and one for the objective;
@@ -44,15 +45,15 @@ const (
 
 // Width of the drawing.
 func (p *Parallel) Width() string {
-	return px(2*parallelMargin + parallelSpacing*float64(len(p.Axes)-1))
+	return chart.Px(2*parallelMargin + parallelSpacing*float64(len(p.Axes)-1))
 }
 
 // PX is where the i-th axis stands.
-func (p *Parallel) PX(i int) string { return px(parallelMargin + parallelSpacing*float64(i)) }
+func (p *Parallel) PX(i int) string { return chart.Px(parallelMargin + parallelSpacing*float64(i)) }
 
 // PY is where a place from 0 to 1 lies.
 func (p *Parallel) PY(at float64) string {
-	return px(parallelBottom - at*(parallelBottom-parallelTop))
+	return chart.Px(parallelBottom - at*(parallelBottom-parallelTop))
 }
 
 // Path is the way of a line across the axes.
@@ -72,26 +73,26 @@ func (p *Parallel) Path(l Line) string {
 func (l Line) Places() string {
 	words := make([]string, len(l.At))
 	for i, at := range l.At {
-		words[i] = px(at * 1000)
+		words[i] = chart.Px(at * 1000)
 	}
 	return strings.Join(words, " ")
 }
 
 // Ticks mark an axis.
-func (p *Parallel) Ticks(a Axis) []Tick {
-	var ticks []Tick
+func (p *Parallel) Ticks(a Axis) []chart.Tick {
+	var ticks []chart.Tick
 	if len(a.Names) > 0 {
 		every := (len(a.Names) + 11) / 12
 		for i, name := range a.Names {
 			if i%every == 0 {
-				ticks = append(ticks, Tick{p.PY(share(float64(i), 0, float64(len(a.Names)-1))), shorten(name, 16)})
+				ticks = append(ticks, chart.Tick{At: p.PY(share(float64(i), 0, float64(len(a.Names)-1))), Label: chart.Shorten(name, 16)})
 			}
 		}
 		return ticks
 	}
 	for i := range 5 {
 		at := float64(i) / 4
-		ticks = append(ticks, Tick{p.PY(at), number(a.Low + at*(a.High-a.Low))})
+		ticks = append(ticks, chart.Tick{At: p.PY(at), Label: chart.Number(a.Low + at*(a.High-a.Low))})
 	}
 	return ticks
 }

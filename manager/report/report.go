@@ -6,9 +6,7 @@
 package report
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -16,7 +14,8 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/chart"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // Input is what a report is made of.
@@ -54,10 +53,11 @@ type page struct {
 
 // Write makes the page.
 func Write(w io.Writer, in Input) error {
-	style, err := files.ReadFile("style.css")
+	own, err := files.ReadFile("style.css")
 	if err != nil {
 		return fmt.Errorf("reading the style: %w", err)
 	}
+	style := chart.Style() + string(own)
 	script, err := files.ReadFile("script.js")
 	if err != nil {
 		return fmt.Errorf("reading the script: %w", err)
@@ -66,7 +66,10 @@ func Write(w io.Writer, in Input) error {
 	if err != nil {
 		return fmt.Errorf("reading the page: %w", err)
 	}
-	p := page{Data: Build(in), Style: template.CSS(style), Script: template.JS(script), Policy: policy(style, script)} //nolint:gosec // both are ours
+	if err := chart.Add(t); err != nil {
+		return err
+	}
+	p := page{Data: Build(in), Style: template.CSS(style), Script: template.JS(script), Policy: chart.Policy(style, string(script))} //nolint:gosec // both are ours
 	var text strings.Builder
 	if err := t.Execute(&text, p); err != nil {
 		return fmt.Errorf("making the report: %w", err)
@@ -79,17 +82,6 @@ func Write(w io.Writer, in Input) error {
 	return nil
 }
 
-// policy lets the page's own style and script run and nothing else: no request
-// leaves it.
-func policy(style, script []byte) string {
-	hash := func(text []byte) string {
-		sum := sha256.Sum256(text)
-		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	}
-	return "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(script) +
-		"; img-src data:; base-uri 'none'; form-action 'none'"
-}
-
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"add":    func(a, b int) int { return a + b },
@@ -97,7 +89,7 @@ func functions() template.FuncMap {
 		"percent": func(share float64) string {
 			return fmt.Sprintf("%.0f %%", 100*share)
 		},
-		"short": func(name string) string { return shorten(name, 19) },
-		"wide":  func(share float64) string { return px(share * 300) },
+		"short": func(name string) string { return chart.Shorten(name, 19) },
+		"wide":  func(share float64) string { return chart.Px(share * 300) },
 	}
 }

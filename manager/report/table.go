@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // A Table lists the experiments.

@@ -7,8 +7,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )

@@ -1,10 +1,50 @@
-package report
+// Package chart draws plots as SVG inside pages that need nothing else: no
+// script, no network. A Plot holds figures in their own units; its Frame places
+// them on the drawing, and the template "plot" writes it with the styles of
+// Style.
+package chart
 
 import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
 	"math"
 	"strconv"
 	"strings"
 )
+
+//go:embed plot.html
+var plotText string
+
+//go:embed style.css
+var style string
+
+// Style is the style sheet of Fleetune's pages and their plots, light and dark.
+func Style() string { return style }
+
+// Policy lets a page's own style and script run and nothing else: no request
+// leaves it.
+func Policy(style, script string) string {
+	hash := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	policy := "default-src 'none'; style-src " + hash(style)
+	if script != "" {
+		policy += "; script-src " + hash(script)
+	}
+	return policy + "; img-src data:; base-uri 'none'; form-action 'none'"
+}
+
+// Add gives a page's template the one named "plot", which takes a *Plot.
+func Add(t *template.Template) error {
+	if _, err := t.Parse(plotText); err != nil {
+		return fmt.Errorf("reading the plot's template: %w", err)
+	}
+	return nil
+}
 
 // A Plot is a chart with two axes, in the figures' own units; Frame turns it
 // into places on the page.
@@ -15,19 +55,24 @@ type Plot struct {
 	YLabel string `json:"y_label"`
 	// Categories stand along the x axis where it has no numbers.
 	Categories []string `json:"categories,omitempty"`
+	LogX       bool     `json:"log_x,omitempty"`
 	LogY       bool     `json:"log_y,omitempty"`
-	Series     []Series `json:"series"`
-	Rules      []Rule   `json:"rules,omitempty"`
-	Note       string   `json:"note,omitempty"`
+	// Ground keeps 0 on the y axis.
+	Ground bool     `json:"ground,omitempty"`
+	Series []Series `json:"series"`
+	Rules  []Rule   `json:"rules,omitempty"`
+	Note   string   `json:"note,omitempty"`
 }
 
 // A Series is points, joined by a line or not.
 type Series struct {
 	Name string `json:"name"`
-	// Class is the style: best, baseline, front, failed or other.
+	// Class is the style: best, baseline, front, failed, other, or line1 to
+	// line6; with "quiet" beside it, dots show only to who points at them.
 	Class string `json:"class"`
-	// Line is empty, straight or step.
+	// Line is empty, straight or step; Fill shades what is below it.
 	Line string `json:"line,omitempty"`
+	Fill bool   `json:"fill,omitempty"`
 	Dots []Dot  `json:"dots"`
 }
 
@@ -72,19 +117,27 @@ func (p Plot) Frame() Frame {
 	if n := len(p.Categories); n > 0 {
 		f.lowX, f.highX = -0.3, float64(n)-0.7
 	}
-	f.lowX, f.highX = widen(f.lowX, f.highX, 0.02)
+	if p.LogX {
+		low, high := widen(math.Log10(f.lowX), math.Log10(f.highX), 0.02)
+		f.lowX, f.highX = math.Pow(10, low), math.Pow(10, high)
+	} else {
+		f.lowX, f.highX = widen(f.lowX, f.highX, 0.02)
+	}
 	if p.LogY {
 		low, high := widen(math.Log10(f.lowY), math.Log10(f.highY), 0.06)
 		f.lowY, f.highY = math.Pow(10, low), math.Pow(10, high)
 		return f
 	}
 	low, high := widen(f.lowY, f.highY, 0.06)
-	if f.lowY >= 0 && low < 0 || f.lowY > 0 && f.lowY < f.highY/3 {
+	if f.lowY >= 0 && (low < 0 || p.Ground || f.lowY < f.highY/3) {
 		low = 0 // near the ground the ground belongs to the picture
 	}
 	f.lowY, f.highY = low, high
 	return f
 }
+
+// least is the size below which a difference is none.
+const least = 1e-100
 
 // widen leaves some room at both ends, and makes a range of a single value.
 func widen(low, high, by float64) (float64, float64) {
@@ -92,7 +145,7 @@ func widen(low, high, by float64) (float64, float64) {
 		return 0, 1
 	}
 	room := (high - low) * by
-	if room < 1/huge {
+	if room < least {
 		room = max(math.Abs(high)*0.1, 1e-9)
 	}
 	return low - room, high + room
@@ -100,7 +153,11 @@ func widen(low, high, by float64) (float64, float64) {
 
 // PX is where an x lies.
 func (f Frame) PX(x float64) string {
-	return px(left + (x-f.lowX)/(f.highX-f.lowX)*(right-left))
+	at := (x - f.lowX) / (f.highX - f.lowX)
+	if f.LogX {
+		at = (math.Log10(x) - math.Log10(f.lowX)) / (math.Log10(f.highX) - math.Log10(f.lowX))
+	}
+	return Px(left + at*(right-left))
 }
 
 // PY is where a y lies; up is more.
@@ -109,16 +166,16 @@ func (f Frame) PY(y float64) string {
 	if f.LogY {
 		at = (math.Log10(y) - math.Log10(f.lowY)) / (math.Log10(f.highY) - math.Log10(f.lowY))
 	}
-	return px(bottomAt - at*(bottomAt-top))
+	return Px(bottomAt - at*(bottomAt-top))
 }
 
 // Above is where a label stands above a rule.
 func (f Frame) Above(y float64) string {
 	at, err := strconv.ParseFloat(f.PY(y), 64)
 	if err != nil {
-		return px(top)
+		return Px(top)
 	}
-	return px(max(at-4, top+8))
+	return Px(max(at-4, top+8))
 }
 
 // Path joins a series' dots.
@@ -137,6 +194,15 @@ func (f Frame) Path(s Series) string {
 	return b.String()
 }
 
+// Shade is the area between a series' line and the ground.
+func (f Frame) Shade(s Series) string {
+	if len(s.Dots) == 0 {
+		return ""
+	}
+	ground := Px(bottomAt)
+	return f.Path(s) + "V" + ground + "H" + f.PX(s.Dots[0].X) + "Z"
+}
+
 // A Tick is a marked place of an axis.
 type Tick struct {
 	At    string
@@ -150,13 +216,17 @@ func (f Frame) XTicks() []Tick {
 		every := (n + 11) / 12
 		for i, c := range f.Categories {
 			if i%every == 0 {
-				ticks = append(ticks, Tick{f.PX(float64(i)), shorten(c, 14)})
+				ticks = append(ticks, Tick{f.PX(float64(i)), Shorten(c, 14)})
 			}
 		}
 		return ticks
 	}
-	for _, v := range nice(f.lowX, f.highX, 8) {
-		ticks = append(ticks, Tick{f.PX(v), number(v)})
+	values := nice(f.lowX, f.highX, 8)
+	if f.LogX {
+		values = decades(f.lowX, f.highX)
+	}
+	for _, v := range values {
+		ticks = append(ticks, Tick{f.PX(v), Number(v)})
 	}
 	return ticks
 }
@@ -169,7 +239,7 @@ func (f Frame) YTicks() []Tick {
 		values = decades(f.lowY, f.highY)
 	}
 	for _, v := range values {
-		ticks = append(ticks, Tick{f.PY(v), number(v)})
+		ticks = append(ticks, Tick{f.PY(v), Number(v)})
 	}
 	return ticks
 }
@@ -214,10 +284,11 @@ func decades(low, high float64) []float64 {
 	return list
 }
 
-func px(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+// Px writes a place on a drawing.
+func Px(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
 
-// number writes a number with four significant digits.
-func number(v float64) string {
+// Number writes a number with four significant digits.
+func Number(v float64) string {
 	text := strconv.FormatFloat(v, 'g', 4, 64)
 	if strings.Contains(text, "e") && math.Abs(v) >= 1e-4 && math.Abs(v) < 1e9 {
 		text = strconv.FormatFloat(math.Round(v), 'f', -1, 64)
@@ -225,7 +296,8 @@ func number(v float64) string {
 	return text
 }
 
-func shorten(s string, n int) string {
+// Shorten cuts text to n characters, with a sign that it did.
+func Shorten(s string, n int) string {
 	if r := []rune(s); len(r) > n {
 		return string(r[:n-1]) + "…"
 	}
