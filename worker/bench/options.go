@@ -13,6 +13,7 @@ import (
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/input"
+	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
 // options are the command's flags. As JSON they are the configuration that a
@@ -30,7 +31,10 @@ type options struct {
 	IdleTimeout   time.Duration `json:"idle_timeout_ns,omitempty"`
 	Reuse         string        `json:"connection_reuse"`
 	KeepAlive     time.Duration `json:"keep_alive_ns,omitempty"`
+	ConnTimeout   time.Duration `json:"connect_timeout_ns,omitempty"`
 	CAFile        string        `json:"ca_file,omitempty"`
+	CertFile      string        `json:"cert_file,omitempty"`
+	KeyFile       string        `json:"key_file,omitempty"`
 	InsecureTLS   bool          `json:"insecure_tls,omitempty"`
 	LegacyTokens  bool          `json:"legacy_max_tokens"`
 	IgnoreEOS     bool          `json:"ignore_eos"`
@@ -135,7 +139,10 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.IdleTimeout, "idle-timeout", 0, "limit of silence inside a reply")
 	f.StringVar(&o.Reuse, "connection-reuse-strategy", "pooled", "pooled, never or sticky-user-sessions")
 	f.DurationVar(&o.KeepAlive, "keep-alive", 0, "how long an idle connection stays open (default 4s, below common servers' 5s)")
+	f.DurationVar(&o.ConnTimeout, "connect-timeout", transport.DefaultConnectTimeout, "limit of opening a connection")
 	f.StringVar(&o.CAFile, "ca-file", "", "certificates to trust besides the system's")
+	f.StringVar(&o.CertFile, "cert-file", "", "client certificate for servers that ask for one, as PEM")
+	f.StringVar(&o.KeyFile, "key-file", "", "its private key, if that is not in the certificate's file")
 	f.BoolVar(&o.InsecureTLS, "insecure", false, "accept any certificate")
 	f.BoolVar(&o.LegacyTokens, "use-legacy-max-tokens", true, "write max_tokens rather than max_completion_tokens")
 	f.BoolVar(&o.IgnoreEOS, "ignore-eos", true, "ask the server to reach the output length, for workloads that set one")

@@ -115,7 +115,8 @@ func (o *options) target() (transport.Config, error) {
 	}
 	return transport.Config{
 		URLs: o.URLs, Path: o.Path, Headers: headers, APIKey: key, Reuse: transport.Reuse(o.Reuse), Timeout: o.Timeout,
-		IdleTimeout: o.IdleTimeout, KeepAlive: o.KeepAlive, CAFile: o.CAFile, InsecureTLS: o.InsecureTLS,
+		IdleTimeout: o.IdleTimeout, KeepAlive: o.KeepAlive, ConnectTimeout: o.ConnTimeout,
+		CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, InsecureTLS: o.InsecureTLS,
 		Options: endpoint.Options{Kind: kind, Stream: o.Streaming && kind.Streams(), IgnoreEOS: o.IgnoreEOS && kind.Streams(),
 			LegacyMaxTokens: o.LegacyTokens, Extra: extra},
 	}, nil

@@ -30,10 +30,7 @@ func NewSessions(cfg *play.Config, target play.Target, sink func(*metrics.Record
 
 // Ready opens the session if need be and writes the request.
 func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) (Outcome, error), error) {
-	session, err := p.session(s.Ref, s.Turn)
-	if err != nil {
-		return nil, err
-	}
+	session := p.session(s.Ref, s.Turn)
 	t := play.Ticket{Phase: metrics.Profiling, Number: p.number, Scheduled: due}
 	switch {
 	case s.Warm:
@@ -64,14 +61,11 @@ func (p *Sessions) Ready(s Send, due time.Time) (func(context.Context) (Outcome,
 
 // session returns the open session of a stream. One that starts at a later
 // turn has the turns before in its history.
-func (p *Sessions) session(r Ref, turn int) (*play.Session, error) {
+func (p *Sessions) session(r Ref, turn int) *play.Session {
 	if s := p.open[r.tree][r.stream]; s != nil {
-		return s, nil
+		return s
 	}
-	s, err := play.Open(p.cfg, r.Stream().Conv)
-	if err != nil {
-		return nil, err
-	}
+	s := play.Open(p.cfg, r.Stream().Conv)
 	s.Marker = play.Marker{Text: r.Marker(), Target: p.target}
 	s.Lineage = play.Lineage{Depth: r.Stream().Depth, Root: s.ID()}
 	if parent, ok := r.Parent(); ok {
@@ -81,11 +75,7 @@ func (p *Sessions) session(r Ref, turn int) (*play.Session, error) {
 		if up := r.tree.sessions[parent.stream]; up != nil {
 			next = up.next
 		}
-		up, err := p.session(parent, next)
-		if err != nil {
-			s.Close()
-			return nil, err
-		}
+		up := p.session(parent, next)
 		s.Lineage.Root, s.Lineage.Parent = up.Lineage.Root, up.ID()
 		if r.Stream().Fork {
 			s.ForkFrom(up)
@@ -96,7 +86,7 @@ func (p *Sessions) session(r Ref, turn int) (*play.Session, error) {
 		p.open[r.tree] = map[int]*play.Session{}
 	}
 	p.open[r.tree][r.stream] = s
-	return s, nil
+	return s
 }
 
 // Returned opens the children that fork off this turn, while the history is
@@ -116,7 +106,7 @@ func (p *Sessions) Returned(s Send) {
 		}
 		for _, c := range b.Children {
 			if s.Tree().Streams[c].Fork && s.tree.sessions[c] != nil {
-				_, _ = p.session(s.Child(c), 0) // a failure shows when the child is sent
+				p.session(s.Child(c), 0)
 			}
 		}
 	}

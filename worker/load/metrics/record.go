@@ -45,6 +45,9 @@ type Record struct {
 	// PlannedTokens is the input length that the workload set out to send,
 	// before the server counted; 0 when it did not say.
 	PlannedTokens int
+	// CountedTokens is the reply's length by the client's own tokenizer, where
+	// the server counted too; 0 when nobody did.
+	CountedTokens int
 	// CacheBlocks are the prompt's blocks, CacheHits those of them that an
 	// ideal prefix cache would have held. Both 0 when the workload has none.
 	CacheBlocks, CacheHits int
@@ -112,24 +115,26 @@ type Class string
 
 // The classes of errors.
 const (
-	ErrDNS         Class = "dns"              // the host name has no address
-	ErrRefused     Class = "connect_refused"  // nothing listens
-	ErrConnect     Class = "connect"          // any other failure to connect
-	ErrTLS         Class = "tls"              // handshake or certificate
-	ErrReset       Class = "connection_reset" // the server hung up
-	ErrTimeout     Class = "request_timeout"  // the request's own limit
-	ErrIdle        Class = "idle_timeout"     // no byte for too long
-	ErrRateLimited Class = "rate_limited"     // 429
-	ErrClient      Class = "client_error"     // other 4xx
-	ErrServer      Class = "server_error"     // 5xx, or an error inside a stream
-	ErrOverflow    Class = "context_overflow" // the prompt is longer than the model's context
-	ErrMalformed   Class = "malformed_reply"  // the reply is not what the endpoint defines
-	ErrTruncated   Class = "truncated_reply"  // the stream stopped before its end
-	ErrEmpty       Class = "empty_reply"      // a good reply without content
-	ErrCancelled   Class = "RequestCancellationError"
-	ErrRunEnded    Class = "run_ended" // in flight when the run's grace was over
-	ErrStopped     Class = "stopped"   // in flight when the run was stopped; no failure
-	ErrRequest     Class = "request"   // the request could not be built
+	ErrDNS            Class = "dns"                    // the host name has no address
+	ErrRefused        Class = "connect_refused"        // nothing listens
+	ErrConnectTimeout Class = "connect_timeout"        // no connection within its limit
+	ErrConnect        Class = "connect"                // any other failure to connect
+	ErrTLS            Class = "tls"                    // handshake or certificate
+	ErrReset          Class = "connection_reset"       // the server hung up
+	ErrStale          Class = "kept_connection_closed" // the server hung up on a connection kept from an earlier request, before a byte of reply
+	ErrTimeout        Class = "request_timeout"        // the request's own limit
+	ErrIdle           Class = "idle_timeout"           // no byte for too long
+	ErrRateLimited    Class = "rate_limited"           // 429
+	ErrClient         Class = "client_error"           // other 4xx
+	ErrServer         Class = "server_error"           // 5xx, or an error inside a stream
+	ErrOverflow       Class = "context_overflow"       // the prompt is longer than the model's context
+	ErrMalformed      Class = "malformed_reply"        // the reply is not what the endpoint defines
+	ErrTruncated      Class = "truncated_reply"        // the stream stopped before its end
+	ErrEmpty          Class = "empty_reply"            // a good reply without content
+	ErrCancelled      Class = "RequestCancellationError"
+	ErrRunEnded       Class = "run_ended" // in flight when the run's grace was over
+	ErrStopped        Class = "stopped"   // in flight when the run was stopped; no failure
+	ErrRequest        Class = "request"   // the request could not be built
 )
 
 // Valid reports whether the record counts: no error, content, time passed.

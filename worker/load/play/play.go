@@ -76,14 +76,10 @@ type Lineage struct {
 }
 
 // Open starts a session.
-func Open(cfg *Config, c *conversation.Conversation) (*Session, error) {
-	conn, err := cfg.Client.Session()
-	if err != nil {
-		return nil, err
-	}
+func Open(cfg *Config, c *conversation.Conversation) *Session {
 	id := NewID()
-	return &Session{cfg: cfg, conv: c, history: conversation.NewHistory(c.Mode), conn: conn, id: id, ready: -1,
-		Lineage: Lineage{Root: id}}, nil
+	return &Session{cfg: cfg, conv: c, history: conversation.NewHistory(c.Mode), conn: cfg.Client.Session(), id: id, ready: -1,
+		Lineage: Lineage{Root: id}}
 }
 
 // NewID returns a random id in the form of a UUID, version 4.
@@ -225,6 +221,9 @@ func Count(rec *metrics.Record, text transport.Text, counter token.Counter) {
 		}
 		rec.ReasoningTokens = min(reasoning, u.Completion)
 		rec.ContentTokens = u.Completion - rec.ReasoningTokens
+		if _, estimate := counter.(token.Bytes); counter != nil && !estimate {
+			rec.CountedTokens = counter.Count(text.Content) + counter.Count(text.Reasoning)
+		}
 		return
 	}
 	if counter == nil || text.Content == "" && text.Reasoning == "" {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,7 @@ type exchange struct {
 func (x *exchange) run(ctx context.Context) {
 	c := x.session.client
 	req := (&http.Request{
-		Method: http.MethodPost, URL: x.session.target, Host: x.session.target.Host,
+		Method: http.MethodPost, URL: x.session.target, Host: cmp.Or(c.host, x.session.target.Host),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: x.header(),
 		Body: io.NopCloser(bytes.NewReader(x.call.Body)), ContentLength: int64(len(x.call.Body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.call.Body)), nil },
@@ -294,7 +295,7 @@ func (x *exchange) readWhole(ctx context.Context, body io.Reader) {
 
 // fail classifies an error of the exchange.
 func (x *exchange) fail(ctx context.Context, err error) {
-	x.rec.Err = classify(context.Cause(ctx), err, x.rec.Headers > 0)
+	x.rec.Err = classify(context.Cause(ctx), err, x.rec.Headers > 0, x.probe.reused.Load())
 	if x.rec.Err.Class == metrics.ErrCancelled {
 		x.rec.Cancelled = x.rec.End
 	}
@@ -311,7 +312,7 @@ func (x *exchange) watch() idleWatch {
 	if limit <= 0 {
 		return idleWatch{}
 	}
-	return idleWatch{limit, time.AfterFunc(limit, func() { x.cancel(errIdleTimeout) })}
+	return idleWatch{limit, time.AfterFunc(limit, func() { x.cancel(&limitError{metrics.ErrIdle, limit}) })}
 }
 
 func (w idleWatch) touch() {

@@ -5,6 +5,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load/endpoint"
+	"github.com/fleetune/fleetune/worker/load/metrics"
 )
 
 // Reuse says how connections are kept.
@@ -45,6 +47,9 @@ type Config struct {
 	// APIKey is sent as a bearer token.
 	APIKey string
 	Reuse  Reuse
+	// ConnectTimeout bounds opening a connection, and once more its TLS
+	// handshake; 0 is DefaultConnectTimeout.
+	ConnectTimeout time.Duration
 	// Timeout bounds one request; 0 sets none.
 	Timeout time.Duration
 	// IdleTimeout bounds the silence inside a reply; 0 sets none.
@@ -55,15 +60,23 @@ type Config struct {
 	KeepAlive time.Duration
 	// CAFile holds certificates to trust besides the system's.
 	CAFile string
+	// CertFile and KeyFile hold the client's own certificate, in PEM; the key
+	// may be in the certificate's file.
+	CertFile, KeyFile string
 	// InsecureTLS accepts any certificate.
 	InsecureTLS bool
 }
+
+// DefaultConnectTimeout is how long a connection may take to open.
+const DefaultConnectTimeout = 30 * time.Second
 
 // A Client sends requests. It is safe for concurrent use.
 type Client struct {
 	cfg     Config
 	targets []*url.URL
 	header  http.Header
+	host    string // sent instead of the URL's, if not empty
+	trust   *tls.Config
 	shared  *http.Transport
 	turn    atomic.Uint64
 	epoch   time.Time
@@ -107,16 +120,25 @@ func New(cfg Config, epoch time.Time) (*Client, error) {
 	if c.cfg.KeepAlive == 0 {
 		c.cfg.KeepAlive = 4 * time.Second
 	}
+	if c.cfg.ConnectTimeout == 0 {
+		c.cfg.ConnectTimeout = DefaultConnectTimeout
+	}
+	c.header.Set("Content-Type", "application/json")
 	for name, values := range cfg.Headers {
 		c.header[http.CanonicalHeaderKey(name)] = values
 	}
-	c.header.Set("Content-Type", "application/json")
+	// Where a request goes is no header of its own to net/http.
+	c.host = c.header.Get("Host")
+	c.header.Del("Host")
 	if cfg.APIKey != "" {
 		c.header.Set("Authorization", "Bearer "+cfg.APIKey)
 	}
 	var err error
-	c.shared, err = c.open()
-	return c, err
+	if c.trust, err = cfg.trust(); err != nil {
+		return nil, err
+	}
+	c.shared = c.open()
+	return c, nil
 }
 
 // target joins a server's URL and the endpoint's path. A URL that already ends
@@ -147,10 +169,11 @@ func target(raw, path string, kind endpoint.Kind) (*url.URL, error) {
 	return u, nil
 }
 
-func (c *Client) open() (*http.Transport, error) {
-	trust := &tls.Config{InsecureSkipVerify: c.cfg.InsecureTLS, MinVersion: tls.VersionTLS12} //nolint:gosec // only when the user asks for it
-	if c.cfg.CAFile != "" {
-		pem, err := os.ReadFile(c.cfg.CAFile)
+// trust is what TLS takes for granted, and shows of itself.
+func (cfg *Config) trust() (*tls.Config, error) {
+	trust := &tls.Config{InsecureSkipVerify: cfg.InsecureTLS, MinVersion: tls.VersionTLS12} //nolint:gosec // only when the user asks for it
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading certificates: %w", err)
 		}
@@ -158,20 +181,35 @@ func (c *Client) open() (*http.Transport, error) {
 			trust.RootCAs = x509.NewCertPool()
 		}
 		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading certificates: none in %s", c.cfg.CAFile)
+			return nil, fmt.Errorf("reading certificates: none in %s", cfg.CAFile)
 		}
 	}
-	dial := &net.Dialer{Timeout: 30 * time.Second}
+	if cfg.CertFile == "" && cfg.KeyFile == "" {
+		return trust, nil
+	}
+	if cfg.CertFile == "" {
+		return nil, errors.New("a client's key needs its certificate")
+	}
+	own, err := tls.LoadX509KeyPair(cfg.CertFile, cmp.Or(cfg.KeyFile, cfg.CertFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the client's certificate: %w", err)
+	}
+	trust.Certificates = []tls.Certificate{own}
+	return trust, nil
+}
+
+func (c *Client) open() *http.Transport {
+	dial := &net.Dialer{Timeout: c.cfg.ConnectTimeout}
 	return &http.Transport{
 		DialContext:         dial.DialContext,
-		TLSClientConfig:     trust,
-		TLSHandshakeTimeout: 30 * time.Second,
+		TLSClientConfig:     c.trust,
+		TLSHandshakeTimeout: c.cfg.ConnectTimeout,
 		DisableKeepAlives:   c.cfg.Reuse == Never,
 		DisableCompression:  true, // a compressed stream would arrive in blocks of the compressor
 		MaxIdleConnsPerHost: 1 << 20,
 		IdleConnTimeout:     c.cfg.KeepAlive,
 		Proxy:               http.ProxyFromEnvironment,
-	}, nil
+	}
 }
 
 // Beside returns the URL of another path on the first server.
@@ -195,19 +233,16 @@ type Session struct {
 }
 
 // Session opens a session on the next server.
-func (c *Client) Session() (*Session, error) {
+func (c *Client) Session() *Session {
 	s := &Session{client: c, transport: c.shared}
 	s.target = c.targets[(c.turn.Add(1)-1)%uint64(len(c.targets))]
 	if c.cfg.Reuse == Sticky {
-		t, err := c.open()
-		if err != nil {
-			return nil, err
-		}
+		t := c.open()
 		t.MaxConnsPerHost = 1
 		t.IdleConnTimeout = 0 // the session's think time must not cost its connection
 		s.transport = t
 	}
-	return s, nil
+	return s
 }
 
 // Close ends the session, and its connection if that was its own.
@@ -220,11 +255,18 @@ func (s *Session) Close() {
 // errCancelled is the cause when the client hangs up on purpose.
 var errCancelled = errors.New("cancelled on purpose")
 
-// errRequestTimeout and errIdleTimeout are the causes of the two limits.
-var (
-	errRequestTimeout = errors.New("request took longer than its limit")
-	errIdleTimeout    = errors.New("no byte for longer than the limit")
-)
+// limitError is the cause when one of the limits of a request ended it.
+type limitError struct {
+	class metrics.Class
+	limit time.Duration
+}
+
+func (e *limitError) Error() string {
+	if e.class == metrics.ErrIdle {
+		return fmt.Sprintf("no byte for the limit of %v inside the reply", e.limit)
+	}
+	return fmt.Sprintf("the request took longer than its limit of %v", e.limit)
+}
 
 // Causes for a context whose end cancels requests in flight.
 var (
@@ -242,6 +284,6 @@ func (s *Session) limits(ctx context.Context) (context.Context, context.CancelCa
 	if s.client.cfg.Timeout <= 0 {
 		return ctx, cancel, func() {}
 	}
-	timer := time.AfterFunc(s.client.cfg.Timeout, func() { cancel(errRequestTimeout) })
+	timer := time.AfterFunc(s.client.cfg.Timeout, func() { cancel(&limitError{metrics.ErrTimeout, s.client.cfg.Timeout}) })
 	return ctx, cancel, func() { timer.Stop() }
 }

@@ -1,7 +1,15 @@
 package transport
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -41,8 +49,7 @@ func dial(t *testing.T, cfg Config) *Client {
 }
 
 func send(t *testing.T, c *Client, p *endpoint.Prompt) (*metrics.Record, Text) {
-	s, err := c.Session()
-	require.NoError(t, err)
+	s := c.Session()
 	defer s.Close()
 	body, err := c.cfg.Options.Body(p)
 	require.NoError(t, err)
@@ -180,6 +187,105 @@ func TestFailuresToConnect(t *testing.T) {
 	require.Nil(t, rec.Err)
 }
 
+// A server that asks for the client's certificate gets it, and tells that it
+// has none as a failure of TLS.
+func TestClientCertificates(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"choices":[{"message":{"content":"hi"}}]}`)) // a client that is gone shows in its record
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	require.NoError(t, err)
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	secret := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	dir := t.TempDir()
+	at := func(name string, content ...[]byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, bytes.Join(content, nil), 0o600))
+		return path
+	}
+	cfg := Config{URLs: []string{server.URL}, InsecureTLS: true, Options: endpoint.Options{Kind: endpoint.Chat}}
+	rec, _ := send(t, dial(t, cfg), hello(1))
+	require.Equal(t, metrics.ErrTLS, rec.Err.Class, rec.Err.Message)
+
+	for _, files := range [][2]string{{at("cert.pem", cert), at("key.pem", secret)}, {at("both.pem", cert, secret), ""}} {
+		cfg.CertFile, cfg.KeyFile = files[0], files[1]
+		rec, _ = send(t, dial(t, cfg), hello(1))
+		require.Nil(t, rec.Err)
+	}
+	for _, files := range [][2]string{{"", at("key.pem", secret)}, {at("cert.pem", cert), ""}, {"/nowhere", ""}} {
+		cfg.CertFile, cfg.KeyFile = files[0], files[1]
+		_, err := New(cfg, time.Now())
+		require.Error(t, err)
+	}
+}
+
+// A server that hangs up on a connection it had kept is told apart from one
+// that breaks: another keep-alive policy is the remedy.
+func TestAKeptConnectionThatIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		in := bufio.NewReader(conn)
+		for n := range 2 {
+			req, err := http.ReadRequest(in)
+			if err != nil {
+				break
+			}
+			_, _ = io.Copy(io.Discard, req.Body) // a short body shows in the test's records
+			if n == 0 {
+				body := `{"choices":[{"message":{"content":"hi"}}]}`
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+		}
+		_ = conn.Close() // the client sees the end
+	}()
+	c := dial(t, Config{URLs: []string{l.Addr().String()}, Options: endpoint.Options{Kind: endpoint.Chat}})
+	rec, _ := send(t, c, hello(1))
+	require.Nil(t, rec.Err)
+	rec, _ = send(t, c, hello(1))
+	require.Equal(t, metrics.ErrStale, rec.Err.Class, rec.Err.Message)
+	require.NoError(t, l.Close())
+	<-done
+}
+
+func TestLimitsAreNamed(t *testing.T) {
+	waited := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+	require.Equal(t, metrics.ErrConnectTimeout, classify(nil, waited, false, false).Class)
+	e := classify(&limitError{metrics.ErrTimeout, 3 * time.Second}, context.Canceled, true, false)
+	require.Equal(t, metrics.ErrTimeout, e.Class)
+	require.Contains(t, e.Message, "limit of 3s")
+	e = classify(&limitError{metrics.ErrIdle, time.Second}, context.Canceled, true, false)
+	require.Equal(t, metrics.ErrIdle, e.Class)
+	require.Contains(t, e.Message, "limit of 1s")
+}
+
+func TestHeadersOfTheUser(t *testing.T) {
+	server := serve(t, mockopenai.Config{})
+	hosts := make(chan string, 1)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hosts <- r.Host }))
+	defer front.Close()
+	headers := http.Header{"Content-Type": {"application/json; charset=utf-8"}, "Host": {"model.example"}, "X-Two": {"a", "b"}}
+	opt := endpoint.Options{Kind: endpoint.Chat}
+	rec, _ := send(t, dial(t, Config{URLs: []string{server.URL}, Headers: headers, Options: opt}), hello(1))
+	require.Nil(t, rec.Err)
+	got := server.Recordings()[0].Header
+	require.Equal(t, "application/json; charset=utf-8", got.Get("Content-Type"))
+	require.Equal(t, []string{"a", "b"}, got["X-Two"])
+	send(t, dial(t, Config{URLs: []string{front.URL}, Headers: headers, Options: opt}), hello(1))
+	require.Equal(t, "model.example", <-hosts)
+}
+
 func TestOverflowIsToldApart(t *testing.T) {
 	server := serve(t, always(mockopenai.Behaviour{Overflow: 2}))
 	rec, _ := send(t, dial(t, Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat}}), hello(1))
@@ -191,8 +297,7 @@ func TestCancellationOnPurpose(t *testing.T) {
 	server := serve(t, always(mockopenai.Behaviour{TTFT: time.Hour}))
 	c := dial(t, Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}})
 	for _, delay := range []time.Duration{0, 5 * time.Millisecond} {
-		s, err := c.Session()
-		require.NoError(t, err)
+		s := c.Session()
 		body, err := c.cfg.Options.Body(hello(1))
 		require.NoError(t, err)
 		rec := &metrics.Record{}
@@ -208,8 +313,7 @@ func TestTheEndOfTheRunIsItsOwnClass(t *testing.T) {
 	server := serve(t, always(mockopenai.Behaviour{TTFT: time.Hour}))
 	c := dial(t, Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}})
 	ctx, cancel := context.WithCancelCause(t.Context())
-	s, err := c.Session()
-	require.NoError(t, err)
+	s := c.Session()
 	rec := &metrics.Record{}
 	time.AfterFunc(5*time.Millisecond, func() { cancel(ErrRunEnded) })
 	s.Do(ctx, Call{Body: []byte(`{"stream":true}`)}, rec)
@@ -222,8 +326,7 @@ func TestConnectionPolicies(t *testing.T) {
 		server.Forget()
 		c := dial(t, Config{URLs: []string{server.URL}, Reuse: policy, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}})
 		for range 2 {
-			s, err := c.Session()
-			require.NoError(t, err)
+			s := c.Session()
 			for range 3 {
 				body, err := c.cfg.Options.Body(hello(2))
 				require.NoError(t, err)
@@ -261,8 +364,7 @@ func TestSessionsTakeServersInTurnAndKeepThem(t *testing.T) {
 func TestFirstContentIsToldOnce(t *testing.T) {
 	server := serve(t, always(mockopenai.Behaviour{Tokens: 3}))
 	c := dial(t, Config{URLs: []string{server.URL}, Options: endpoint.Options{Kind: endpoint.Chat, Stream: true}})
-	s, err := c.Session()
-	require.NoError(t, err)
+	s := c.Session()
 	calls := 0
 	rec := &metrics.Record{}
 	s.Do(t.Context(), Call{Body: []byte(`{"stream":true}`), OnFirst: func() { calls++ }}, rec)
@@ -297,8 +399,7 @@ func TestASimulationIsNoticed(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	require.Empty(t, c.Simulated())
-	session, err := c.Session()
-	require.NoError(t, err)
+	session := c.Session()
 	defer session.Close()
 	session.Do(t.Context(), Call{Body: []byte(`{}`)}, &metrics.Record{})
 	require.Equal(t, "h100-sxm", c.Simulated())
