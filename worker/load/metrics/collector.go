@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -98,6 +97,7 @@ func (c *Collector) Add(r *Record) {
 		c.points = append(c.points, point{
 			start: r.Start, first: r.FirstChunk(), end: r.End,
 			input: float64(max(r.InputTokens, 0)), output: float64(max(r.OutputTokens(), 0)),
+			failed: !r.Valid() && (r.Err == nil || r.Err.Class != ErrStopped), streamed: r.Streamed,
 		})
 	}
 	if r.Err != nil && r.Err.Class != ErrStopped {
@@ -153,7 +153,7 @@ func (t *tally) addCounts(r *Record) {
 	}
 	t.hits += r.CacheHits
 	t.blocks += r.CacheBlocks
-	if promptDiff(r) > 10 {
+	if promptDiff(r) > 10 || completionDiff(r) > 10 {
 		t.discrepant++
 	}
 	if n := r.OutputTokens(); r.WantedTokens > 0 && n >= 0 {
@@ -213,23 +213,28 @@ func (c *Collector) Summary() *Summary {
 	defer c.mu.Unlock()
 	s := &Summary{Metrics: c.whole.metrics(len(c.opt.SLOs) > 0)}
 	if from, to, ok := c.window(); ok {
-		for tag, stats := range curves(c.points, from, to) {
-			s.Metrics = append(s.Metrics, Metric{Tag: tag, Header: header(tag), Unit: CurveUnit(tag), Stats: *stats})
-		}
+		s.Metrics = append(s.Metrics, curves(c.points, from, to)...)
 		s.Series = series(c.points, from, to)
 	}
-	for _, e := range c.errors {
-		s.Errors = append(s.Errors, *e)
-	}
-	slices.SortFunc(s.Errors, func(a, b ErrorCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Code, b.Code))
-	})
+	s.Errors = c.errorCounts()
 	for at, t := range c.slices {
 		s.Slices = append(s.Slices, Slice{Index: at, Start: c.opt.Zero + at*c.opt.Slice, End: c.opt.Zero + (at+1)*c.opt.Slice, Metrics: sorted(t.metrics(len(c.opt.SLOs) > 0))})
 	}
 	slices.SortFunc(s.Slices, func(a, b Slice) int { return cmp.Compare(a.Index, b.Index) })
 	s.Metrics = sorted(s.Metrics)
 	return s
+}
+
+// errorCounts lists the kinds of errors, the most frequent first.
+func (c *Collector) errorCounts() []ErrorCount {
+	var out []ErrorCount
+	for _, e := range c.errors {
+		out = append(out, *e)
+	}
+	slices.SortFunc(out, func(a, b ErrorCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Code, b.Code))
+	})
+	return out
 }
 
 func sorted(in []Metric) []Metric {
@@ -260,105 +265,7 @@ func (t *tally) metrics(slos bool) []Metric {
 		out = append(out, Metric{Tag: chunkGaps.Tag, Header: chunkGaps.Header, Unit: chunkGaps.Unit, Stats: *s})
 	}
 	if s := t.badISL.Stats(); s != nil {
-		out = append(out, Metric{Tag: badISLTag, Header: "Error Input Sequence Length", Unit: "tokens", Stats: *s})
+		out = append(out, Metric{Tag: badISLTag, Header: "Input Sequence Length of Failures", Unit: "tokens", Stats: *s})
 	}
 	return append(out, t.aggregates(slos)...)
-}
-
-func (t *tally) aggregates(slos bool) []Metric {
-	var out []Metric
-	put := func(tag, unit string, x float64) {
-		if !math.IsNaN(x) && !math.IsInf(x, 0) {
-			out = append(out, Metric{Tag: tag, Header: header(tag), Unit: unit, Stats: Stats{Avg: x}, Aggregate: true})
-		}
-	}
-	put(TagRequestCount, "requests", float64(t.valid))
-	put(TagErrorCount, "requests", float64(t.bad))
-	if n := t.valid + t.bad; n > 0 {
-		put(TagErrorRate, "ratio", float64(t.bad)/float64(n))
-	}
-	seconds := float64(t.maxEnd-t.minStart) / nsPerS
-	if t.valid > 0 {
-		put(TagDuration, "sec", seconds)
-		put(TagRequestThroughput, "requests/sec", ratio(float64(t.valid), seconds))
-	}
-	t.totals(put, seconds)
-	if t.unfinished > 0 {
-		put("unfinished_request_count", "requests", float64(t.unfinished))
-	}
-	put("context_overflow_count", "requests", float64(t.overflow))
-	put("usage_discrepancy_count", "requests", float64(t.discrepant))
-	put("osl_mismatch_count", "requests", float64(t.mismatched))
-	if t.cachePrompt > 0 {
-		put("overall_usage_prompt_cache_read_pct", "%", 100*float64(t.cacheRead)/float64(t.cachePrompt))
-	}
-	if t.blocks > 0 {
-		put("theoretical_prefix_cache_hit", "%", 100*float64(t.hits)/float64(t.blocks))
-	}
-	if slos {
-		put(TagGoodCount, "requests", float64(t.good))
-		if t.valid > 0 {
-			put(TagGoodput, "requests/sec", ratio(float64(t.good), seconds))
-		} else {
-			put(TagGoodput, "requests/sec", 0)
-		}
-	}
-	t.adjusted(put)
-	return out
-}
-
-// totals puts the sums over requests and the token rates made of them.
-func (t *tally) totals(put func(tag, unit string, x float64), seconds float64) {
-	sums := map[string]string{ //nolint:gosec // tokens of text
-		TagISL: "total_isl", TagOSL: "total_osl",
-		"output_token_count": "total_output_tokens", "reasoning_token_count": "total_reasoning_tokens",
-		"usage_prompt_tokens": "total_usage_prompt_tokens", "usage_completion_tokens": "total_usage_completion_tokens",
-		"usage_total_tokens": "total_usage_total_tokens", "usage_reasoning_tokens": "total_usage_reasoning_tokens",
-		"usage_prompt_cache_read_tokens":  "total_usage_prompt_cache_read_tokens",
-		"usage_prompt_cache_write_tokens": "total_usage_prompt_cache_write_tokens",
-		"usage_prompt_cache_miss_tokens":  "total_usage_prompt_cache_miss_tokens",
-	}
-	var input, output *Distribution
-	for i := range perRequest {
-		d := &t.dists[i]
-		if d.n == 0 {
-			continue
-		}
-		if tag := sums[perRequest[i].Tag]; tag != "" {
-			put(tag, "tokens", d.sum)
-		}
-		switch perRequest[i].Tag {
-		case TagISL:
-			input = d
-		case TagOSL:
-			output = d
-		}
-	}
-	if output == nil {
-		return
-	}
-	put(TagOutputThroughput, "tokens/sec", ratio(output.sum, seconds))
-	if input != nil {
-		put(TagTotalThroughput, "tokens/sec", ratio(input.sum+output.sum, seconds))
-	}
-}
-
-// adjusted puts percentiles of the effective latency in which every failed
-// request counts as one that never ended. A percentile among those is left out.
-func (t *tally) adjusted(put func(tag, unit string, x float64)) {
-	if t.bad == 0 {
-		return
-	}
-	for i := range perRequest {
-		if perRequest[i].Tag != TagEffectiveLatency || t.dists[i].n == 0 {
-			continue
-		}
-		n := t.dists[i].n
-		for _, p := range []float64{50, 90, 99} {
-			at := p / 100 * float64(n+t.bad-1)
-			if at <= float64(n-1) && n > 1 {
-				put(fmt.Sprintf("adj_effective_latency_p%v", p), "ms", t.dists[i].Percentile(100*at/float64(n-1)))
-			}
-		}
-	}
 }

@@ -10,13 +10,40 @@ import (
 type point struct {
 	start, first, end int64
 	input, output     float64
+	failed, streamed  bool
+}
+
+// ofTime lists the figures over time. Effective ones are over the whole run,
+// idle time included, active ones over the time in which requests were in the
+// phase that they speak of.
+var ofTime = []Definition{
+	{Tag: TagConcurrency, Header: "Effective Concurrency", Unit: "requests"},
+	{Tag: "effective_prefill_concurrency", Header: "Effective Prefill Concurrency", Unit: "requests"},
+	{Tag: "effective_decode_concurrency", Header: "Effective Decode Concurrency", Unit: "requests"},
+	{Tag: "effective_prefill_throughput", Header: "Effective Prefill Throughput", Unit: "tokens/sec", Larger: true},
+	{Tag: "effective_decode_throughput", Header: "Effective Decode Throughput", Unit: "tokens/sec", Larger: true},
+	{Tag: "effective_total_throughput", Header: "Effective Total Throughput", Unit: "tokens/sec", Larger: true},
+	{Tag: "effective_prefill_throughput_per_user", Header: "Effective Prefill Throughput Per User", Unit: "tokens/sec/user", Larger: true},
+	{Tag: "effective_decode_throughput_per_user", Header: "Effective Decode Throughput Per User", Unit: "tokens/sec/user", Larger: true},
+	{Tag: "effective_total_throughput_per_user", Header: "Effective Total Throughput Per User", Unit: "tokens/sec/user", Larger: true},
+	{Tag: TagTokensInFlight, Header: "Tokens in Flight", Unit: "tokens"},
+	{Tag: "active_concurrency", Header: "Active Concurrency", Unit: "requests"},
+	{Tag: "active_prefill_concurrency", Header: "Active Prefill Concurrency", Unit: "requests"},
+	{Tag: "active_decode_concurrency", Header: "Active Decode Concurrency", Unit: "requests"},
+	{Tag: "active_prefill_throughput", Header: "Active Prefill Throughput", Unit: "tokens/sec", Larger: true},
+	{Tag: "active_decode_throughput", Header: "Active Decode Throughput", Unit: "tokens/sec", Larger: true},
+	{Tag: "active_total_throughput", Header: "Active Total Throughput", Unit: "tokens/sec", Larger: true},
+	{Tag: "active_prefill_throughput_per_user", Header: "Active Prefill Throughput Per User", Unit: "tokens/sec/user", Larger: true},
+	{Tag: "active_decode_throughput_per_user", Header: "Active Decode Throughput Per User", Unit: "tokens/sec/user", Larger: true},
+	{Tag: "active_total_throughput_per_user", Header: "Active Total Throughput Per User", Unit: "tokens/sec/user", Larger: true},
+	{Tag: "active_tokens_in_flight", Header: "Active Tokens in Flight", Unit: "tokens"},
 }
 
 // curves computes concurrency, throughput and tokens in flight as step
 // functions over [from, to], failed requests included. Between its start and
 // its first chunk a request is in prefill and moves input/(first−start)
 // tokens a second; from then to its end it is in decode.
-func curves(points []point, from, to int64) map[string]*Stats {
+func curves(points []point, from, to int64) []Metric {
 	if to <= from || len(points) == 0 {
 		return nil
 	}
@@ -24,9 +51,6 @@ func curves(points []point, from, to int64) map[string]*Stats {
 	one := func(*point) float64 { return 1 }
 	input := func(p *point) float64 { return p.input }
 	output := func(p *point) float64 { return p.output }
-	all := o.steps(atStart, atEnd, one)
-	prefill, decode := o.steps(atStart, atSplit, one), o.steps(atSplit, atEnd, one)
-	inflight := merge(o.steps(atStart, atEnd, input), o.steps(atSplit, atEnd, output))
 	prefillRate := o.steps(atStart, atSplit, func(p *point) float64 {
 		if !p.came() {
 			return 0 // nothing came: no prefill was finished
@@ -34,43 +58,36 @@ func curves(points []point, from, to int64) map[string]*Stats {
 		return p.input / (float64(p.first-p.start) / nsPerS)
 	})
 	decodeRate := o.steps(atSplit, atEnd, func(p *point) float64 { return p.output / (float64(p.end-p.split()) / nsPerS) })
-	concurrency := all.segments(from, to)
-	prefilling, decoding := prefill.segments(from, to), decode.segments(from, to)
-	prefillTokens, decodeTokens := prefillRate.segments(from, to), decodeRate.segments(from, to)
-	total := merge(prefillRate, decodeRate).segments(from, to)
-	out := map[string]*Stats{
-		"effective_concurrency":                 weigh(concurrency),
-		"effective_prefill_concurrency":         weigh(prefilling),
-		"effective_decode_concurrency":          weigh(decoding),
-		"effective_prefill_throughput":          weigh(prefillTokens),
-		"effective_decode_throughput":           weigh(decodeTokens),
-		"effective_total_throughput":            weigh(total),
-		"tokens_in_flight":                      weigh(inflight.segments(from, to)),
-		"active_concurrency":                    weigh(positive(concurrency)),
-		"active_prefill_concurrency":            weigh(positive(prefilling)),
-		"active_decode_concurrency":             weigh(positive(decoding)),
-		"effective_prefill_throughput_per_user": weigh(quotient(prefillRate, prefill, from, to)),
-		"effective_decode_throughput_per_user":  weigh(quotient(decodeRate, decode, from, to)),
-	}
-	for tag, s := range out {
-		if s == nil {
-			delete(out, tag)
+	out := map[string][]segment{}
+	for _, phase := range []struct {
+		concurrency, throughput string // the tags without effective_ or active_
+		users, rate             steps
+	}{
+		{"concurrency", "total_throughput", o.steps(atStart, atEnd, one), merge(prefillRate, decodeRate)},
+		{"prefill_concurrency", "prefill_throughput", o.steps(atStart, atSplit, one), prefillRate},
+		{"decode_concurrency", "decode_throughput", o.steps(atSplit, atEnd, one), decodeRate},
+	} {
+		for tag, curve := range map[string]steps{phase.concurrency: phase.users, phase.throughput: phase.rate} {
+			out["effective_"+tag] = curve.segments(from, to)
+			out["active_"+tag] = curve.during(phase.users, from, to)
+		}
+		each := quotient(phase.rate, phase.users, from, to)
+		out["active_"+phase.throughput+"_per_user"] = each
+		out["effective_"+phase.throughput+"_per_user"] = fill(each, from, to)
+		if phase.concurrency == "concurrency" {
+			tokens := merge(o.steps(atStart, atEnd, input), o.steps(atSplit, atEnd, output))
+			out[TagTokensInFlight] = tokens.segments(from, to)
+			out["active_"+TagTokensInFlight] = tokens.during(phase.users, from, to)
 		}
 	}
-	return out
-}
-
-// CurveUnit is the unit of a figure over time.
-func CurveUnit(tag string) string {
-	switch tag {
-	case "tokens_in_flight":
-		return "tokens"
-	case "effective_prefill_throughput_per_user", "effective_decode_throughput_per_user":
-		return "tokens/sec/user"
-	case "effective_prefill_throughput", "effective_decode_throughput", "effective_total_throughput":
-		return "tokens/sec"
+	var list []Metric
+	for i := range ofTime {
+		d := &ofTime[i]
+		if s := weigh(out[d.Tag]); s != nil {
+			list = append(list, Metric{Tag: d.Tag, Header: d.Header, Unit: d.Unit, Stats: *s})
+		}
 	}
-	return "requests"
+	return list
 }
 
 type step struct {
@@ -196,18 +213,19 @@ func clean(height float64, open int) float64 {
 	return height
 }
 
-func positive(in []segment) []segment {
-	var out []segment
-	for _, s := range in {
-		if s.height > 0 {
-			out = append(out, s)
-		}
-	}
-	return out
+// during is the curve over the time in which another is above zero.
+func (s steps) during(other steps, from, to int64) []segment {
+	return together(s, other, from, to, func(height, other float64) (float64, bool) { return height, other > 0.5 })
 }
 
 // quotient is a ÷ b over the time in which b is above zero.
 func quotient(a, b steps, from, to int64) []segment {
+	return together(a, b, from, to, func(a, b float64) (float64, bool) { return a / b, b > 0.5 })
+}
+
+// together walks two curves side by side. Of what the heights make, the
+// stretches that count are kept; b is of whole numbers.
+func together(a, b steps, from, to int64, of func(a, b float64) (float64, bool)) []segment {
 	var out []segment
 	var ha, hb float64
 	at := from
@@ -220,8 +238,8 @@ func quotient(a, b steps, from, to int64) []segment {
 			e, b = b[0], b[1:]
 		}
 		if x := min(max(e.at, from), to); x > at {
-			if hb > 0.5 {
-				out = append(out, segment{float64(x - at), max(ha, 0) / hb})
+			if height, counts := of(max(ha, 0), hb); counts {
+				out = append(out, segment{float64(x - at), height})
 			}
 			at = x
 		}
@@ -232,6 +250,18 @@ func quotient(a, b steps, from, to int64) []segment {
 		}
 	}
 	return out
+}
+
+// fill adds the time that segments leave out, at no height.
+func fill(in []segment, from, to int64) []segment {
+	rest := float64(to - from)
+	for _, s := range in {
+		rest -= s.width
+	}
+	if rest <= 0 {
+		return in
+	}
+	return append(in[:len(in):len(in)], segment{rest, 0})
 }
 
 // weigh sums segments up, each counting for its length: the percentile p is

@@ -3,29 +3,18 @@ package metrics
 import (
 	"math"
 	"sort"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // ExactLimit is how many samples a distribution keeps one by one. Beyond it
 // the samples move to a sketch whose percentiles are within SketchError.
 const ExactLimit = 1 << 20
 
-// SketchError is the relative error of a sketch's percentiles: three
-// significant digits.
-const SketchError = 1e-3
-
-const (
-	sketchScale = 1e6 // values are kept to a millionth of their unit
-	sketchMax   = 1 << 52
-)
-
 // A Distribution sums up samples. Its zero value is empty and ready.
 type Distribution struct {
 	limit   int
 	samples []float64
 	sorted  bool
-	sketch  *hdrhistogram.Histogram
+	sketch  *sketch // nil while samples are kept one by one
 
 	n           int
 	sum         float64
@@ -50,7 +39,7 @@ func (d *Distribution) Add(x float64) {
 	d.mean += delta / float64(d.n)
 	d.m2 += delta * (x - d.mean)
 	if d.sketch != nil {
-		d.record(x)
+		d.sketch.record(bucket(x), 1)
 		return
 	}
 	d.samples = append(d.samples, x)
@@ -74,7 +63,7 @@ func (d *Distribution) Merge(o *Distribution) {
 	if d.sketch == nil {
 		d.spill()
 	}
-	d.sketch.Merge(o.sketch)
+	d.sketch.merge(o.sketch)
 	if d.n == 0 || o.least < d.least {
 		d.least = o.least
 	}
@@ -103,20 +92,16 @@ func (d *Distribution) exactLimit() int {
 }
 
 func (d *Distribution) spill() {
-	d.sketch = hdrhistogram.New(1, sketchMax, 3)
-	for _, x := range d.samples {
-		d.record(x)
-	}
+	d.sketch = sketched(d.samples)
 	d.samples = nil
 }
 
-func (d *Distribution) record(x float64) {
-	_ = d.sketch.RecordValue(bucket(x)) // cannot fail: it is in range
-}
-
-// bucket is a sample as a sketch takes it.
-func bucket(x float64) int64 {
-	return int64(math.Min(math.Max(math.Round(x*sketchScale), 0), sketchMax))
+func sketched(samples []float64) *sketch {
+	s := &sketch{}
+	for _, x := range samples {
+		s.record(bucket(x), 1)
+	}
+	return s
 }
 
 // Percentile interpolates linearly between the two nearest samples, as
@@ -126,8 +111,7 @@ func (d *Distribution) Percentile(p float64) float64 {
 	case d.n == 0:
 		return math.NaN()
 	case d.sketch != nil:
-		x := float64(d.sketch.ValueAtQuantile(p)) / sketchScale
-		return math.Min(math.Max(x, d.least), d.most)
+		return math.Min(math.Max(d.sketch.percentile(p, d.n), d.least), d.most)
 	}
 	if !d.sorted {
 		sort.Float64s(d.samples)

@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"encoding/json"
 	"math"
+	"slices"
 	"sort"
 	"testing"
 
@@ -15,7 +17,7 @@ func record() *Record {
 	return &Record{
 		Issued: 90 * msec, Scheduled: 80 * msec, Start: 100 * msec, End: 400 * msec,
 		Chunks:      []Chunk{{150 * msec, Reasoning}, {200 * msec, Content}, {250 * msec, Content}, {350 * msec, Content}},
-		InputTokens: 1000, ContentTokens: 4, ReasoningTokens: 1, WantedTokens: 10, PlannedTokens: 800,
+		InputTokens: 1000, ContentTokens: 4, ReasoningTokens: 1, WantedTokens: 10, PlannedTokens: 800, CountedTokens: 4,
 		Usage: Usage{Prompt: 1000, Completion: 5, Total: 1005, Reasoning: 1, CacheRead: 250, CacheWrite: -1, CacheMiss: -1},
 		HTTP:  NoHTTP(), Streamed: true,
 	}
@@ -36,7 +38,7 @@ func TestFiguresOfOneRequest(t *testing.T) {
 		"total_isl": 1000, "total_osl": 5, "total_output_tokens": 4, "total_reasoning_tokens": 1,
 		TagGoodCount: 1, TagGoodput: 4, "usage_prompt_tokens": 1000, "usage_completion_tokens": 5,
 		"usage_total_tokens": 1005, "usage_reasoning_tokens": 1, "usage_prompt_cache_read_tokens": 250,
-		"overall_usage_prompt_cache_read_pct": 25, "usage_prompt_tokens_diff_pct": 25, "usage_discrepancy_count": 1,
+		"overall_usage_prompt_cache_read_pct": 25, "usage_prompt_tokens_diff_pct": 25, "usage_completion_tokens_diff_pct": 25, "usage_discrepancy_count": 1,
 		"osl_mismatch_diff_pct": -50, "osl_mismatch_count": 1,
 		TagEffectiveLatency: 270, TagSendLag: 20,
 	} {
@@ -88,30 +90,72 @@ func TestMissingFigureBreaksItsSLO(t *testing.T) {
 	r.ContentTokens, r.ReasoningTokens = 1, 0 // one token has no gap
 	require.False(t, good(r, slos))
 	require.True(t, good(r, slos[:1]))
-	for _, bad := range []string{"ttft", "nothing:1", "request_latency:x"} {
-		_, err := ParseSLOs(bad)
-		require.Error(t, err)
+	short, err := ParseSLOs("ttft:60 tpot:10")
+	require.NoError(t, err)
+	require.Equal(t, slos, short)
+	_, err = ParseSLOs("ttft nothing:1 request_latency:x time_to_first_tokn:3 goodput:1")
+	for _, says := range []string{`"ttft": want`, `no request has a metric "nothing"`, `"x" is not a number`, "there are time_to_first_token and others", `metric "goodput"`} {
+		require.ErrorContains(t, err, says)
 	}
 }
 
 func TestCurves(t *testing.T) {
 	// One request: 1 s prefill of 100 tokens, 1 s decode of 50; then 2 s of none.
 	s := int64(nsPerS)
-	got := curves([]point{{start: s, first: 2 * s, end: 3 * s, input: 100, output: 50}}, s, 5*s)
-	require.InDelta(t, 0.5, got["effective_concurrency"].Avg, 1e-9)
-	require.InDelta(t, 1, got["active_concurrency"].Avg, 1e-9)
-	require.InDelta(t, 0.25, got["effective_prefill_concurrency"].Avg, 1e-9)
-	require.InDelta(t, 25, got["effective_prefill_throughput"].Avg, 1e-9)
-	require.InDelta(t, 12.5, got["effective_decode_throughput"].Avg, 1e-9)
-	require.InDelta(t, 50, got["effective_decode_throughput_per_user"].Avg, 1e-9)
-	require.InDelta(t, (100.0+150)/4, got["tokens_in_flight"].Avg, 1e-9)
-	require.Equal(t, 150.0, got["tokens_in_flight"].Max)
+	got := map[string]Stats{}
+	for _, m := range curves([]point{{start: s, first: 2 * s, end: 3 * s, input: 100, output: 50, streamed: true}}, s, 5*s) {
+		got[m.Tag] = m.Stats
+	}
+	for tag, want := range map[string]float64{
+		"effective_concurrency": 0.5, "effective_prefill_concurrency": 0.25, "effective_decode_concurrency": 0.25,
+		"effective_prefill_throughput": 25, "effective_decode_throughput": 12.5, "effective_total_throughput": 37.5,
+		"effective_prefill_throughput_per_user": 25, "effective_decode_throughput_per_user": 12.5, "effective_total_throughput_per_user": 37.5,
+		"tokens_in_flight":   (100.0 + 150) / 4,
+		"active_concurrency": 1, "active_prefill_concurrency": 1, "active_decode_concurrency": 1,
+		"active_prefill_throughput": 100, "active_decode_throughput": 50, "active_total_throughput": 75,
+		"active_prefill_throughput_per_user": 100, "active_decode_throughput_per_user": 50, "active_total_throughput_per_user": 75,
+		"active_tokens_in_flight": 125,
+	} {
+		require.InDelta(t, want, got[tag].Avg, 1e-9, tag)
+		delete(got, tag)
+	}
+	require.Empty(t, got, "every figure over time has its oracle here")
+}
+
+// The same request over time, in samples of a tenth of a second.
+func TestSeries(t *testing.T) {
+	s := int64(nsPerS)
+	got := series([]point{
+		{start: 0, first: s / 2, end: s, input: 100, output: 50, streamed: true},
+		{start: s / 2, end: s, input: 10, failed: true},
+	}, 0, s)
+	require.InDelta(t, 0.1, got.Interval, 1e-12)
+	require.Len(t, got.Requests, 11)
+	require.InDelta(t, 10, got.Requests[10], 1e-9, "one in a tenth of a second")
+	require.InDelta(t, 10, got.Failures[10], 1e-9)
+	require.InDelta(t, 100, got.Tokens[7], 1e-9)
+	require.Zero(t, got.Tokens[3])
+	require.InDelta(t, 1, got.Concurrency[2], 1e-9)
+	require.InDelta(t, 2, got.Concurrency[7], 1e-9)
+	require.InDelta(t, 1, got.Prefill[7], 1e-9, "a request without a first token waits to its end")
+	require.InDelta(t, 160, got.InFlight[7], 1e-9)
+	require.InDelta(t, 500, got.TTFTp50[0], 1e-9)
+	require.InDelta(t, 1000, got.LatencyP99[0], 1e-9)
+	require.True(t, math.IsNaN(got.LatencyP99[5]), "failures have no latency")
+	raw, err := json.Marshal(got)
+	require.NoError(t, err)
+	var back Series
+	require.NoError(t, json.Unmarshal(raw, &back))
+	require.Equal(t, got.Requests, back.Requests)
+	require.True(t, math.IsNaN(back.LatencyP99[5]))
+	require.EqualValues(t, nsPerS/10, interval(20*s))
+	require.EqualValues(t, 60*60*s/200*20/18, interval(60*60*s), "an hour in samples of 20 s")
 }
 
 // Percentiles against the textbook, and a sketch against the samples.
 func TestDistributions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		xs := rapid.SliceOfN(rapid.Float64Range(0.001, 1e5), 1, 300).Draw(t, "samples")
+		xs := rapid.SliceOfN(rapid.OneOf(rapid.Float64Range(0.001, 1e5), rapid.Float64Range(-100, -0.001)), 1, 300).Draw(t, "samples")
 		var exact Distribution
 		first, second := Distribution{limit: 10}, Distribution{limit: 10}
 		cut := rapid.IntRange(0, len(xs)).Draw(t, "cut")
@@ -128,8 +172,9 @@ func TestDistributions(t *testing.T) {
 		require.Equal(t, want.Count, got.Count)
 		require.Equal(t, want.Min, got.Min)
 		require.Equal(t, want.Max, got.Max)
-		require.InEpsilon(t, want.Avg, got.Avg, 1e-9)
-		require.InDelta(t, want.Std, got.Std, 1e-6*want.Max)
+		size := math.Max(math.Abs(want.Min), math.Abs(want.Max))
+		require.InDelta(t, want.Avg, got.Avg, 1e-9*size)
+		require.InDelta(t, want.Std, got.Std, 1e-6*size)
 		sort.Float64s(xs)
 		for _, p := range []float64{1, 25, 50, 90, 99} {
 			at := p / 100 * float64(len(xs)-1)
@@ -139,8 +184,8 @@ func TestDistributions(t *testing.T) {
 			if !first.Exact() { // a sketch names a sample within one rank
 				rank := int(math.Ceil(p / 100 * float64(len(xs))))
 				low, high := xs[max(rank-2, 0)], xs[min(rank, len(xs)-1)]
-				require.GreaterOrEqual(t, first.Percentile(p), low*(1-SketchError))
-				require.LessOrEqual(t, first.Percentile(p), high*(1+SketchError))
+				require.GreaterOrEqual(t, first.Percentile(p), low-math.Abs(low)*SketchError)
+				require.LessOrEqual(t, first.Percentile(p), high+math.Abs(high)*SketchError)
 			}
 		}
 	})
@@ -165,7 +210,7 @@ func TestSlicesBelongToTheStart(t *testing.T) {
 
 func TestEveryTagIsNamedOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, d := range Definitions() {
+	for _, d := range slices.Concat(Definitions(), ofRun, ofTime) {
 		require.False(t, seen[d.Tag], d.Tag)
 		require.NotEmpty(t, d.Header)
 		require.NotEmpty(t, d.Unit)

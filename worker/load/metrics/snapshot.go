@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // A Snapshot is what a collector holds, as another process can read it and
@@ -15,8 +13,8 @@ import (
 type Snapshot struct {
 	Whole  Tally           `json:"whole"`
 	Slices map[int64]Tally `json:"slices,omitempty"`
-	// Points holds start, first chunk, end, input and output tokens of every
-	// request, five numbers each, for the figures over time.
+	// Points holds start, first chunk, end, input and output tokens and kind of
+	// every request, six numbers each, for the figures over time.
 	Points Floats       `json:"points,omitempty"`
 	Errors []ErrorCount `json:"errors,omitempty"`
 }
@@ -25,7 +23,7 @@ type Snapshot struct {
 const SnapshotExact = 1 << 16
 
 // pointFields is how many numbers a point of a snapshot has.
-const pointFields = 5
+const pointFields = 6
 
 // A Tally is one stretch of time of a snapshot. Distributions go by their tag,
 // counts by name.
@@ -81,7 +79,7 @@ func (c *Collector) Snapshot() Snapshot {
 	s := Snapshot{Whole: c.whole.snapshot()}
 	points := make([]float64, 0, pointFields*len(c.points))
 	for _, p := range c.points {
-		points = append(points, float64(p.start), float64(p.first), float64(p.end), p.input, p.output)
+		points = append(points, float64(p.start), float64(p.first), float64(p.end), p.input, p.output, p.kind())
 	}
 	s.Points = floats(points)
 	for _, e := range c.errors {
@@ -144,7 +142,8 @@ func (c *Collector) read(s *Snapshot, shift int64) error {
 		return fmt.Errorf("%w: its points are not whole", ErrSnapshot)
 	}
 	for i := 0; i < len(numbers); i += pointFields {
-		p := point{input: numbers[i+3], output: numbers[i+4]}
+		kind := int(numbers[i+5])
+		p := point{input: numbers[i+3], output: numbers[i+4], failed: kind&kindFailed != 0, streamed: kind&kindStreamed != 0}
 		for k, to := range []*int64{&p.start, &p.first, &p.end} {
 			x := numbers[i+k]
 			if !(math.Abs(x) < 1<<53) {
@@ -157,6 +156,23 @@ func (c *Collector) read(s *Snapshot, shift int64) error {
 		c.points = append(c.points, p)
 	}
 	return nil
+}
+
+// The bits of a point's kind.
+const (
+	kindFailed = 1 << iota
+	kindStreamed
+)
+
+func (p *point) kind() float64 {
+	kind := 0
+	if p.failed {
+		kind |= kindFailed
+	}
+	if p.streamed {
+		kind |= kindStreamed
+	}
+	return float64(kind)
 }
 
 // counts are a tally's numbers by name.
@@ -243,17 +259,10 @@ func (d *Distribution) snapshot() Samples {
 	}
 	sketch := d.sketch
 	if sketch == nil {
-		sketch = hdrhistogram.New(1, sketchMax, 3)
-		for _, x := range d.samples {
-			_ = sketch.RecordValue(bucket(x)) // in range
-		}
+		sketch = sketched(d.samples)
 	}
 	s := Samples{Count: d.n, Sum: d.sum, Mean: d.mean, M2: d.m2, Least: d.least, Most: d.most}
-	for _, b := range sketch.Distribution() {
-		if b.Count > 0 {
-			s.Sketch = append(s.Sketch, b.From, b.Count)
-		}
-	}
+	sketch.each(func(value, n int64) { s.Sketch = append(s.Sketch, value, n) })
 	return s
 }
 
@@ -264,17 +273,15 @@ func (d *Distribution) read(s *Samples) error {
 	if len(s.Sketch)%2 != 0 || s.Count <= 0 || math.IsNaN(s.Sum+s.Mean+s.M2+s.Least+s.Most) || s.Least > s.Most || s.M2 < 0 {
 		return fmt.Errorf("%w: a sketch is damaged", ErrSnapshot)
 	}
-	d.sketch = hdrhistogram.New(1, sketchMax, 3)
+	d.sketch = &sketch{}
 	total := int64(0)
 	for i := 0; i < len(s.Sketch); i += 2 {
 		value, n := s.Sketch[i], s.Sketch[i+1]
-		if n <= 0 || value < 0 || value > sketchMax || total > math.MaxInt64-n {
+		if n <= 0 || value < -sketchMax || value > sketchMax || total > math.MaxInt64-n {
 			return fmt.Errorf("%w: a sketch is damaged", ErrSnapshot)
 		}
 		total += n
-		if err := d.sketch.RecordValues(value, n); err != nil {
-			return fmt.Errorf("%w: %w", ErrSnapshot, err)
-		}
+		d.sketch.record(value, n)
 	}
 	if total != int64(s.Count) {
 		return fmt.Errorf("%w: a sketch holds %d samples, not %d", ErrSnapshot, total, s.Count)

@@ -38,6 +38,12 @@ const (
 	TagTotalThroughput   = "total_token_throughput"
 	TagGoodCount         = "good_request_count"
 	TagGoodput           = "goodput"
+	TagUnfinished        = "unfinished_request_count"
+	TagCacheRead         = "overall_usage_prompt_cache_read_pct"
+	TagIdealHit          = "theoretical_prefix_cache_hit"
+	TagConcurrency       = "effective_concurrency"
+	TagTokensInFlight    = "tokens_in_flight"
+	TagUserThroughput    = "output_token_throughput_per_user"
 )
 
 // perRequest lists the figures that every request has one of. Definitions
@@ -54,7 +60,7 @@ var perRequest = []Definition{
 	{Tag: "time_to_first_output_token", Header: "Time to First Output Token", Unit: "ms", Of: firstOutput},
 	{Tag: TagLatency, Header: "Request Latency", Unit: "ms", Of: func(r *Record) float64 { return ms(r.LastChunk() - r.Start) }},
 	{Tag: TagITL, Header: "Inter Token Latency", Unit: "ms", Of: itl},
-	{Tag: "output_token_throughput_per_user", Header: "Output Token Throughput Per User", Unit: "tokens/sec/user", Larger: true, Of: func(r *Record) float64 {
+	{Tag: TagUserThroughput, Header: "Output Token Throughput Per User", Unit: "tokens/sec/user", Larger: true, Of: func(r *Record) float64 {
 		return ratio(1, itl(r)/1e3)
 	}},
 	{Tag: "e2e_output_token_throughput", Header: "E2E Output Token Throughput", Unit: "tokens/sec", Larger: true, Of: func(r *Record) float64 {
@@ -82,6 +88,7 @@ var perRequest = []Definition{
 	{Tag: "usage_prompt_cache_write_tokens", Header: "Usage Prompt Cache Write Tokens", Unit: "tokens", Larger: true, Of: func(r *Record) float64 { return count(r.Usage.CacheWrite) }},
 	{Tag: "usage_prompt_cache_miss_tokens", Header: "Usage Prompt Cache Miss Tokens", Unit: "tokens", Of: func(r *Record) float64 { return count(r.Usage.CacheMiss) }},
 	{Tag: "usage_prompt_tokens_diff_pct", Header: "Usage Prompt Tokens Difference", Unit: "%", Of: promptDiff},
+	{Tag: "usage_completion_tokens_diff_pct", Header: "Usage Completion Tokens Difference", Unit: "%", Of: completionDiff},
 	{Tag: "osl_mismatch_diff_pct", Header: "Output Length Mismatch", Unit: "%", Of: func(r *Record) float64 {
 		if r.WantedTokens == 0 || r.OutputTokens() < 0 {
 			return math.NaN()
@@ -183,30 +190,14 @@ func firstOutput(r *Record) float64 {
 	return math.NaN()
 }
 
-func promptDiff(r *Record) float64 {
-	if r.PlannedTokens <= 0 || r.Usage.Prompt < 0 {
+// promptDiff and completionDiff say how far the server's counts are from the
+// client's own, in per cent of those.
+func promptDiff(r *Record) float64     { return difference(r.Usage.Prompt, r.PlannedTokens) }
+func completionDiff(r *Record) float64 { return difference(r.Usage.Completion, r.CountedTokens) }
+
+func difference(server, client int) float64 {
+	if client <= 0 || server < 0 {
 		return math.NaN()
 	}
-	return 100 * math.Abs(float64(r.Usage.Prompt-r.PlannedTokens)) / float64(r.PlannedTokens)
-}
-
-// Title is a figure's name for people.
-func Title(tag string) string {
-	if d := definition(tag); d != nil {
-		return d.Header
-	}
-	return header(tag)
-}
-
-// LargerIsBetter reports whether more of a figure is better.
-func LargerIsBetter(tag string) bool {
-	if d := definition(tag); d != nil {
-		return d.Larger
-	}
-	switch tag {
-	case TagRequestCount, TagRequestThroughput, TagOutputThroughput, TagTotalThroughput, TagGoodCount, TagGoodput,
-		"overall_usage_prompt_cache_read_pct", "theoretical_prefix_cache_hit":
-		return true
-	}
-	return false
+	return 100 * math.Abs(float64(server-client)) / float64(client)
 }
