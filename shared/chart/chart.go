@@ -289,6 +289,9 @@ func Px(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f',
 
 // Number writes a number with four significant digits.
 func Number(v float64) string {
+	if v == 0 {
+		return "0" // of either sign
+	}
 	text := strconv.FormatFloat(v, 'g', 4, 64)
 	if strings.Contains(text, "e") && math.Abs(v) >= 1e-4 && math.Abs(v) < 1e9 {
 		text = strconv.FormatFloat(math.Round(v), 'f', -1, 64)

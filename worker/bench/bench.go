@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,21 +74,13 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		return o.dryRun(w, out)
 	}
 	s := &session{options: o, workload: w, id: play.NewID(), view: newView(o.UI, progress)}
-	if o.AIPerf != "" && o.Lines == "" {
-		if err := os.MkdirAll(o.AIPerf, 0o755); err != nil {
-			return fmt.Errorf("creating the AIPerf directory: %w", err)
-		}
-		o.Lines = filepath.Join(o.AIPerf, "profile_export.jsonl")
-	}
-	if o.Lines != "" {
-		if s.lines, err = report.CreateRecorder(o.Lines); err != nil {
-			return err
-		}
+	if err := s.openLines(); err != nil {
+		return err
 	}
 	doc, runErr := s.document(ctx)
 	s.view.close()
-	if s.lines != nil {
-		runErr = errors.Join(runErr, s.lines.Close())
+	for _, lines := range s.lines {
+		runErr = errors.Join(runErr, lines.Close())
 	}
 	if doc == nil {
 		return advise(runErr)
@@ -109,8 +102,8 @@ type session struct {
 	workload *workload
 	id       string
 	view     *view
-	lines    *report.Recorder
-	runs     int // started so far
+	lines    []*report.Recorder // the files of requests
+	runs     int                // started so far
 }
 
 // document runs what was asked for and makes the report of it. It returns the
@@ -168,10 +161,43 @@ func (s *session) once(ctx context.Context, o *options) (*load.Result, error) {
 	s.runs++
 	plan.OnProgress = s.view.show
 	if s.lines != nil {
-		plan.OnStart = s.lines.Start
-		plan.OnRecord = s.lines.Add
+		plan.OnStart = func(epoch time.Time) {
+			for _, l := range s.lines {
+				l.Start(epoch)
+			}
+		}
+		plan.OnRecord = func(r *metrics.Record) {
+			for _, l := range s.lines {
+				l.Add(r)
+			}
+		}
 	}
 	return load.Run(ctx, *plan)
+}
+
+// openLines opens the files that requests are written to as they end.
+func (s *session) openLines() error {
+	var paths []string
+	if s.Lines != "" {
+		paths = append(paths, s.Lines)
+	}
+	if s.AIPerf != "" {
+		if err := os.MkdirAll(s.AIPerf, 0o755); err != nil {
+			return fmt.Errorf("creating the AIPerf directory: %w", err)
+		}
+		paths = append(paths, filepath.Join(s.AIPerf, "profile_export.jsonl"))
+	}
+	for _, path := range paths {
+		r, err := report.CreateRecorder(path)
+		if err != nil {
+			for _, open := range s.lines {
+				err = errors.Join(err, open.Close())
+			}
+			return err
+		}
+		s.lines = append(s.lines, r)
+	}
+	return nil
 }
 
 // loads runs a sweep or a search.
@@ -249,9 +275,10 @@ func (o *options) write(doc *report.Document, out io.Writer) error {
 		errs = append(errs, report.WriteFile(path, write))
 	}
 	if o.JSON != "-" {
-		errs = append(errs, doc.WriteTable(out))
+		screen := screenOf(out)
+		errs = append(errs, doc.WriteTable(screen))
 		if doc.Points != nil {
-			errs = append(errs, doc.WritePoints(out))
+			errs = append(errs, doc.WritePoints(screen))
 		}
 	}
 	file(o.JSON, doc.WriteJSON)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/mockopenai"
@@ -60,6 +63,7 @@ func TestARunWritesEveryReport(t *testing.T) {
 		"--json", at("r.json"), "--csv", at("r.csv"), "--requests", at("r.jsonl"), "--html", at("r.html"), "--aiperf-dir", at("aiperf"))
 	require.NoError(t, err)
 	require.Contains(t, out, "Time to First Token (ms)")
+	require.Contains(t, out, "12 succeeded, 0 failed (0.00 %)")
 	d := read(t, at("r.json"))
 	require.Equal(t, 12.0, d.Metrics[metrics.TagRequestCount].Avg)
 	require.Equal(t, 12.0, d.Metrics[metrics.TagGoodCount].Avg)
@@ -287,14 +291,59 @@ func TestViewWritesNowAndThen(t *testing.T) {
 	var b bytes.Buffer
 	v := newView("auto", &b)
 	for i := range 25 {
-		v.show(load.Progress{Phase: metrics.Profiling, Elapsed: time.Duration(i+1) * time.Second, Live: metrics.Live{Done: 10 * i}})
+		v.show(load.Progress{Phase: metrics.Profiling, Elapsed: time.Duration(i+1) * time.Second, Live: metrics.Live{Done: 10 * i, TTFTp50: math.NaN()}})
 	}
 	require.Equal(t, 2, strings.Count(b.String(), "\n"))
 	require.Contains(t, b.String(), "10.0 req/s")
-	var l bytes.Buffer
-	v = newView("live", &l)
-	v.show(load.Progress{Elapsed: time.Second})
-	v.close()
-	require.True(t, strings.HasPrefix(l.String(), "\r"))
-	require.True(t, strings.HasSuffix(l.String(), "\n"))
+	require.NotContains(t, b.String(), "TTFT", "what does not stream has no first token")
+	require.NotContains(t, b.String(), "\x1b")
+}
+
+// On a terminal the picture replaces itself, whatever the width, and colours
+// are there where they are wanted.
+func TestViewOnATerminal(t *testing.T) {
+	for _, width := range []int{20, 40, 80, 200} {
+		for _, colour := range []bool{false, true} {
+			var b bytes.Buffer
+			v := newView("live", &b)
+			v.screen = func() terminal.Screen { return terminal.Screen{Writer: &b, Width: width, Live: true, Colour: colour} }
+			for i := range 3 {
+				v.show(load.Progress{Phase: metrics.Profiling, Elapsed: time.Duration(i+5) * time.Second, In: time.Duration(i+4) * time.Second, Of: 1000,
+					Live: metrics.Live{Done: 100 * (i + 1), Failed: 7, TTFTp50: 50, TTFTp99: 133, LatencyP50: 242, LatencyP99: 295, LagP99: 0.2,
+						Errors: []metrics.ErrorCount{{Class: metrics.ErrRateLimited, Code: 429, Message: "slow\x1b[2Jdown", Count: 7}}}})
+			}
+			v.close()
+			pictures := strings.Split(b.String(), "\r\x1b[J")
+			require.Len(t, pictures, 4)
+			require.Empty(t, pictures[0])
+			rows := 0
+			for i, p := range pictures[1:] {
+				if i < 2 {
+					var up bool
+					p, up = strings.CutSuffix(p, fmt.Sprintf("\x1b[%dA", strings.Count(p, "\n")))
+					require.True(t, up, "the next picture starts where this one did")
+				}
+				rows = strings.Count(p, "\n")
+				for _, line := range strings.Split(p, "\n") {
+					require.LessOrEqual(t, terminal.Width(unpainted.Replace(line)), width)
+				}
+				require.NotContains(t, p, "\x1b[2J", "what a server says does not steer")
+				require.Equal(t, colour && width >= 80, strings.Contains(p, "\x1b[31m"), "%d", width)
+			}
+			require.Equal(t, 6, rows)
+		}
+	}
+}
+
+// Both files of requests are written where both are asked for.
+func TestRequestsGoToEveryFile(t *testing.T) {
+	server := serve(t, nil)
+	dir := t.TempDir()
+	_, err := call(t.Context(), "-u", server.URL, "-n", "3", "--traffic-scenario", "D(8,4)", "--aiperf-dir", filepath.Join(dir, "aiperf"), "--requests", filepath.Join(dir, "r.jsonl"))
+	require.NoError(t, err)
+	for _, path := range []string{"r.jsonl", "aiperf/profile_export.jsonl"} {
+		raw, err := os.ReadFile(filepath.Join(dir, path))
+		require.NoError(t, err)
+		require.Equal(t, 3, strings.Count(string(raw), "\n"), path)
+	}
 }

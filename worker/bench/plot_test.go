@@ -48,7 +48,7 @@ func TestRunsAreDrawnSideBySide(t *testing.T) {
 	_, err := call(t.Context(), "plot", at("<before>.json"), at("after.json"), "-o", at("plot.html"))
 	require.NoError(t, err)
 	page := drawn(t, at("plot.html"))
-	for _, want := range []string{"2 benchmarks", "&lt;before&gt;", "after", "Request Throughput (requests/sec)", "Time to first token p99 over load, ms", "<circle", "hsl(210 70% 45%)", "hsl(25 70% 45%)"} {
+	for _, want := range []string{"2 benchmarks", "&lt;before&gt;", "after", "Request Throughput (requests/sec)", "Time to first token over load, p99", "<circle", "series line1", "series line2", "load: concurrency"} {
 		require.Contains(t, page, want)
 	}
 	require.NotContains(t, page, "<before>")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -11,21 +12,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mattn/go-isatty"
-
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/load"
 )
 
-// view shows where a run stands: one line that renews itself on a terminal,
-// a line now and then elsewhere.
+// view shows where a run stands: a few lines that renew themselves on a
+// terminal, a line now and then elsewhere.
 type view struct {
-	mu     sync.Mutex
-	w      io.Writer
+	mu sync.Mutex
+	// screen looks at where the view is written; its width may change.
+	screen func() terminal.Screen
 	mode   string
 	head   string
 	before load.Progress
 	shown  time.Duration
-	dirty  bool
+	drawn  int    // lines that stand on the screen
 	stand  string // how many shares were where, last
 }
 
@@ -33,20 +34,29 @@ type view struct {
 const plainEvery = 10 * time.Second
 
 func newView(mode string, w io.Writer) *view {
+	v := &view{screen: func() terminal.Screen { return screenOf(w) }, mode: mode}
 	if mode == "auto" {
-		mode = "plain"
-		if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
-			mode = "live"
+		v.mode = "plain"
+		if v.screen().Live {
+			v.mode = "live"
 		}
 	}
-	return &view{w: w, mode: mode}
+	return v
+}
+
+// screenOf looks at where output goes.
+func screenOf(w io.Writer) terminal.Screen {
+	if f, ok := w.(*os.File); ok {
+		return terminal.Open(f, os.Getenv)
+	}
+	return terminal.Screen{Writer: w}
 }
 
 // title names what runs next.
 func (v *view) title(text string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.end()
+	v.drawn = 0
 	v.head, v.before, v.shown = text+": ", load.Progress{}, 0
 }
 
@@ -57,23 +67,104 @@ func (v *view) show(p load.Progress) {
 	if p.Elapsed < v.before.Elapsed || p.Phase != v.before.Phase {
 		v.before, v.shown = load.Progress{Phase: p.Phase}, 0
 	}
-	seconds := (p.Elapsed - v.before.Elapsed).Seconds()
+	seconds := max((p.Elapsed - v.before.Elapsed).Seconds(), 1e-3)
 	rate := float64(p.Done+p.Failed-v.before.Done-v.before.Failed) / seconds
 	tokens := float64(p.Tokens-v.before.Tokens) / seconds
 	v.before = p
-	line := fmt.Sprintf("%s%s %s  done %s  failed %d  in flight %d  %.1f req/s  %.0f tok/s  TTFT p50 %.0f p99 %.0f ms  latency p50 %.0f p99 %.0f ms  lag p99 %.2f ms%s",
-		v.head, p.Phase, p.Elapsed.Round(time.Second), share(p.Done, p.Of), p.Failed, p.InFlight, rate, tokens, p.TTFTp50, p.TTFTp99, p.LatencyP50, p.LatencyP99, p.LagP99, ahead(p))
+	s := v.screen()
 	switch v.mode {
 	case "live":
-		_, _ = fmt.Fprintf(v.w, "\r\x1b[K%s", line) // progress may be lost
-		v.dirty = true
+		v.draw(s, v.lines(s, p, rate, tokens))
 	case "plain":
 		if p.Elapsed-v.shown >= plainEvery {
 			v.shown = p.Elapsed
-			_, _ = fmt.Fprintln(v.w, line) // progress may be lost
+			line := fmt.Sprintf("%s%s %s  done %s  failed %d  in flight %d  %.1f req/s  %.0f tok/s%s  latency %s  send lag p99 %s%s",
+				v.head, p.Phase, p.Elapsed.Round(time.Second), share(p.Done, p.Of), p.Failed, p.InFlight, rate, tokens,
+				named("  TTFT ", p.TTFTp50, p.TTFTp99), spread(p.LatencyP50, p.LatencyP99), millis(p.LagP99), ahead(p))
+			_, _ = fmt.Fprintln(s, line) // progress may be lost
 		}
 	}
 }
+
+// lines are what a terminal shows.
+func (v *view) lines(s terminal.Screen, p load.Progress, rate, tokens float64) []string {
+	failed := fmt.Sprintf("failed %d", p.Failed)
+	if n := p.Done + p.Failed; p.Failed > 0 {
+		failed = s.Paint(terminal.Red, fmt.Sprintf("failed %d (%.1f %%)", p.Failed, 100*float64(p.Failed)/float64(n)))
+	}
+	out := []string{
+		s.Paint(terminal.Bold, fmt.Sprintf("%s%s", v.head, p.Phase)) + "  " + terminal.Duration(p.In.Truncate(time.Second)) + "  " + v.bar(s, p),
+		fmt.Sprintf("  done %s  in flight %d  %s", share(p.Done, p.Of), p.InFlight, failed),
+		fmt.Sprintf("  %.1f req/s  %.0f output tok/s", rate, tokens),
+		"  latency " + spread(p.LatencyP50, p.LatencyP99) + named("  TTFT ", p.TTFTp50, p.TTFTp99),
+		"  send lag p99 " + millis(p.LagP99),
+	}
+	if next := ahead(p); next != "" {
+		out = append(out, next)
+	}
+	for i, e := range p.Errors {
+		if i == 3 {
+			out = append(out, fmt.Sprintf("  and %d more kinds of failures", len(p.Errors)-i))
+			break
+		}
+		code := ""
+		if e.Code != 0 {
+			code = fmt.Sprintf(" (%d)", e.Code)
+		}
+		out = append(out, fmt.Sprintf("  %d × %s%s: %s", e.Count, e.Class, code, terminal.Clean(e.Message)))
+	}
+	return out
+}
+
+// bar says how much of the phase is done, as far as that is known.
+func (v *view) bar(s terminal.Screen, p load.Progress) string {
+	part := 0.0
+	if p.Of > 0 {
+		part = float64(p.Done+p.Failed) / float64(p.Of)
+	}
+	if p.Lasts > 0 {
+		part = max(part, p.In.Seconds()/p.Lasts.Seconds())
+	}
+	if part <= 0 {
+		return ""
+	}
+	part = min(part, 1)
+	const wide = 24
+	full := int(math.Round(wide * part))
+	text := s.Paint(terminal.Cyan, strings.Repeat("━", full)) + s.Paint(terminal.Dim, strings.Repeat("─", wide-full)) + fmt.Sprintf(" %.0f %%", 100*part)
+	if left := time.Duration((1 - part) / part * float64(p.In)); left >= time.Second && p.In > 3*time.Second {
+		text += ", " + terminal.Duration(left.Round(time.Second)) + " left"
+	}
+	return text
+}
+
+// draw replaces what stands on the screen. Lines are cut, never wrapped: a
+// line that took two rows could not be replaced.
+func (v *view) draw(s terminal.Screen, lines []string) {
+	var b strings.Builder
+	if v.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
+	}
+	b.WriteString("\r\x1b[J")
+	for _, l := range lines {
+		b.WriteString(cut(s, l) + "\n")
+	}
+	_, _ = io.WriteString(s, b.String()) // progress may be lost
+	v.drawn = len(lines)
+}
+
+// cut shortens a line to the screen. One that is cut loses its colours, so
+// that none is left open.
+func cut(s terminal.Screen, line string) string {
+	plain := unpainted.Replace(line)
+	if s.Width <= 0 || terminal.Width(plain) <= s.Width {
+		return line
+	}
+	return terminal.Cut(plain, s.Width)
+}
+
+// unpainted takes the styles out that the view uses.
+var unpainted = strings.NewReplacer("\x1b[0m", "", "\x1b[1m", "", "\x1b[2m", "", "\x1b[31m", "", "\x1b[36m", "")
 
 // share is how much is done of what there is to do, if that is known.
 func share(done, of int) string {
@@ -81,6 +172,27 @@ func share(done, of int) string {
 		return strconv.Itoa(done)
 	}
 	return fmt.Sprintf("%d of %d", done, of)
+}
+
+// spread are a latency's two percentiles, millis a time in ms.
+func spread(p50, p99 float64) string { return "p50 " + millis(p50) + " p99 " + millis(p99) }
+
+func millis(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "–"
+	case x < 10:
+		return strconv.FormatFloat(x, 'f', 2, 64) + " ms"
+	}
+	return strconv.FormatFloat(x, 'f', 0, 64) + " ms"
+}
+
+// named is a latency with its name; nothing where there is none.
+func named(name string, p50, p99 float64) string {
+	if math.IsNaN(p50) {
+		return ""
+	}
+	return name + spread(p50, p99)
 }
 
 // ahead says what a load that seems to stand still waits for.
@@ -110,33 +222,26 @@ func (v *view) showShares(start *time.Time, shares []load.Share) {
 		counts = append(counts, fmt.Sprintf("%d %s", states[state], state))
 	}
 	stand := strings.Join(counts, ", ")
-	line := fmt.Sprintf("%sshares: %s", v.head, stand)
+	lines := []string{fmt.Sprintf("%sshares: %s", v.head, stand)}
 	elapsed := time.Duration(0)
 	if start != nil {
 		elapsed = max(0, time.Since(*start))
-		line += fmt.Sprintf("  %s  done %d  failed %d  in flight %d  tokens %d", elapsed.Round(time.Second), sum.Requests, sum.Failed, sum.InFlight, sum.Tokens)
+		lines = append(lines, fmt.Sprintf("  %s  done %d  failed %d  in flight %d  tokens %d", elapsed.Round(time.Second), sum.Requests, sum.Failed, sum.InFlight, sum.Tokens))
 	}
+	s := v.screen()
 	switch {
 	case v.mode == "live":
-		_, _ = fmt.Fprintf(v.w, "\r\x1b[K%s", line) // progress may be lost
-		v.dirty = true
+		v.draw(s, lines)
 	case v.mode == "plain" && (elapsed-v.shown >= plainEvery || stand != v.stand):
 		v.shown = elapsed
-		_, _ = fmt.Fprintln(v.w, line) // progress may be lost
+		_, _ = fmt.Fprintln(s, strings.Join(lines, "")) // progress may be lost
 	}
 	v.stand = stand
 }
 
-// end leaves the line that renews itself.
-func (v *view) end() {
-	if v.dirty {
-		_, _ = fmt.Fprintln(v.w) // progress may be lost
-		v.dirty = false
-	}
-}
-
+// close leaves what stands on the screen.
 func (v *view) close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.end()
+	v.drawn = 0
 }

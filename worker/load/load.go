@@ -102,6 +102,9 @@ type Progress struct {
 	Phase    metrics.Phase
 	Elapsed  time.Duration
 	InFlight int64
+	// In is how long the phase has gone on, Lasts how long it sends, 0 if that
+	// is open.
+	In, Lasts time.Duration
 	// Of is how many requests the phase has, 0 if that is open; Left how long
 	// its last one is away at least, and Idle how long the next one, when
 	// nothing is out until then.
@@ -200,6 +203,7 @@ type run struct {
 	warm    *metrics.Collector
 	warmed  bool
 	warming atomic.Bool
+	begun   atomic.Int64                   // when the phase began, in ns since the epoch
 	replays atomic.Pointer[agentic.Runner] // nil outside an agentic replay
 	warmups warmups
 	zero    int64 // when profiling began, if others had to be waited for
@@ -346,6 +350,7 @@ func (r *run) ready(ctx context.Context) error {
 	if err := r.awaitStart(ctx); err != nil || ctx.Err() != nil {
 		return err // a run that is stopped tells what it has
 	}
+	r.begun.Store(int64(time.Since(r.epoch)))
 	return r.watchGPUs(ctx)
 }
 

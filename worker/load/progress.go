@@ -47,17 +47,18 @@ func (r *run) watch(ctx context.Context) (stop func()) {
 
 func (r *run) progress() Progress {
 	p := Progress{Phase: metrics.Profiling, Elapsed: time.Since(r.epoch), InFlight: r.runner.InFlight.Load(), Live: r.profile.Live()}
+	p.In = p.Elapsed - time.Duration(r.begun.Load())
 	if r.warming.Load() {
 		p.Phase, p.Live = metrics.Warmup, r.warm.Live()
 		if w := r.plan.Warmup; w != nil {
-			p.Of = w.Requests
+			p.Of, p.Lasts = w.Requests, w.Duration
 		}
 		if n := int(r.warmups.requests.Load()); n > p.Done+p.Failed { // what comes after is the stage without delays
 			p.Of, p.Left = n, max(0, time.Until(time.Unix(0, r.warmups.last.Load())))
 		}
 		return p
 	}
-	p.Of = r.plan.Profile.Requests
+	p.Of, p.Lasts = r.plan.Profile.Requests, r.plan.Profile.Duration
 	if replay := r.replays.Load(); replay != nil {
 		if at, ok := replay.Next(); ok {
 			p.Idle = max(0, time.Until(at))

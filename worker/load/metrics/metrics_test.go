@@ -148,8 +148,9 @@ func TestSeries(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &back))
 	require.Equal(t, got.Requests, back.Requests)
 	require.True(t, math.IsNaN(back.LatencyP99[5]))
-	require.EqualValues(t, nsPerS/10, interval(20*s))
-	require.EqualValues(t, 60*60*s/200*20/18, interval(60*60*s), "an hour in samples of 20 s")
+	require.EqualValues(t, nsPerS/10, interval(20*s, 1e6))
+	require.EqualValues(t, 2*s, interval(20*s, 3), "few requests need few samples")
+	require.EqualValues(t, 20*s, interval(60*60*s, 1e6), "an hour")
 }
 
 // Percentiles against the textbook, and a sketch against the samples.

@@ -58,15 +58,21 @@ func (s *Values) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// mostSamples bounds the samples of a series.
-const mostSamples = 240
+// A series has as many samples as give each of them some requests, within
+// bounds.
+const (
+	leastSamples = 20
+	mostSamples  = 240
+	perSample    = 5
+)
 
-// interval is the least of 0.1, 0.2, 0.5, 1, 2, 5… seconds that cuts a run into
-// so many samples at most.
-func interval(length int64) int64 {
+// interval is the least of 0.1, 0.2, 0.5, 1, 2, 5… seconds that cuts a run of
+// so many requests into samples that are not too many.
+func interval(length int64, requests int) int64 {
+	most := int64(min(max(requests/perSample, leastSamples), mostSamples))
 	for size := int64(1e8); ; size *= 10 {
 		for _, m := range []int64{1, 2, 5} {
-			if length/(m*size) < mostSamples {
+			if length/(m*size) < most {
 				return m * size
 			}
 		}
@@ -74,7 +80,7 @@ func interval(length int64) int64 {
 }
 
 func series(points []point, from, to int64) Series {
-	width := interval(to - from)
+	width := interval(to-from, len(points))
 	n := int((to-from)/width) + 1
 	seconds := float64(width) / nsPerS
 	empty := func() Values { return make(Values, n) }

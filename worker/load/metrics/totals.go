@@ -166,3 +166,14 @@ func definition(tag string) *Definition {
 	}
 	return nil
 }
+
+// Order lists the tags of all figures that are defined, as a page has them.
+func Order() []string {
+	var out []string
+	for _, list := range [][]Definition{perRequest, {chunkGaps}, ofRun, ofTime} {
+		for i := range list {
+			out = append(out, list[i].Tag)
+		}
+	}
+	return out
+}

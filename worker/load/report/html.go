@@ -1,85 +1,146 @@
 package report
 
 import (
+	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
-	"slices"
-	"strings"
 
+	"github.com/fleetune/fleetune/shared/chart"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 )
 
 //go:embed page.html
 var pageText string
 
-type page struct {
-	*Document
-	Columns []string
-	Rows    [][]string
-	Totals  [][]string
-	Points  []pagePoint
-	Charts  []chart
+//go:embed page.css
+var pageStyle string
+
+// shell is what all pages have: their style, and the policy that lets nothing
+// else in.
+type shell struct {
+	Policy string
+	Style  template.CSS
 }
 
-type pagePoint struct {
+func newShell() shell {
+	style := chart.Style() + pageStyle
+	return shell{chart.Policy(style, ""), template.CSS(style)} //nolint:gosec // our own
+}
+
+// write fills a page's template in. Control characters, and marks that turn
+// the writing direction, have no place in it, whoever wrote them.
+func write(w io.Writer, name, source string, data any) error {
+	t, err := template.New(name).Parse(source)
+	if err == nil {
+		err = chart.Add(t)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the template of the %s: %w", name, err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, data); err != nil {
+		return fmt.Errorf("writing the %s: %w", name, err)
+	}
+	if _, err := io.WriteString(w, terminal.CleanText(b.String())); err != nil {
+		return fmt.Errorf("writing the %s: %w", name, err)
+	}
+	return nil
+}
+
+type page struct {
+	*Document
+	shell
+	Cards    []card
+	Facts    []fact
+	Loads    []*chart.Plot
+	Rows     []pointRow
+	Repeated []repeatRow
+	Time     []*chart.Plot
+	Spread   []*chart.Plot
+	Columns  []string
+	Groups   []group
+	Settings string
+}
+
+// A card is a figure that everybody looks for first.
+type card struct {
+	Title, Value, Unit, Detail string
+	Bad                        bool
+}
+
+type pointRow struct {
 	Load  float64
 	Meets bool
 	Cells []string
 }
 
-type chart struct{ Title, Top, End, Path string }
+type repeatRow struct{ Name, Mean, Low, High, CV string }
 
 // WriteHTML writes a page that needs nothing else: no script, no network.
 func (d *Document) WriteHTML(w io.Writer) error {
-	t, err := template.New("page").Parse(pageText)
-	if err != nil {
-		return fmt.Errorf("reading the page's template: %w", err)
-	}
-	p := page{Document: d, Columns: []string{"avg", "min", "p50", "p90", "p99", "max", "std"}}
-	for _, tag := range tags(d.Metrics) {
-		m := d.Metrics[tag]
-		row := []string{fmt.Sprintf("%s (%s)", metrics.Title(tag), m.Unit)}
-		if m.Count == nil {
-			p.Totals = append(p.Totals, append(row, decimals(m.Avg)))
-			continue
-		}
-		for _, col := range p.Columns {
-			row = append(row, decimals(*m.column(col)))
-		}
-		p.Rows = append(p.Rows, row)
-	}
+	runs := []Run{{"this run", d}}
+	p := page{Document: d, shell: newShell(), Cards: d.cards(), Facts: d.facts(), Loads: overLoadPlots(runs), Time: overTimePlots(runs), Spread: percentilePlots(runs),
+		Columns: []string{"avg", "min", "p50", "p90", "p95", "p99", "max", "std"}}
+	p.Groups = d.groups(p.Columns)
 	for _, x := range d.Points {
-		p.Points = append(p.Points, pagePoint{x.Load, x.Meets, []string{
-			decimals(x.Metrics[metrics.TagRequestThroughput].Avg), decimals(x.Metrics[metrics.TagOutputThroughput].Avg), decimals(x.Metrics[metrics.TagTTFT].Avg)}})
+		r := pointRow{Load: x.Load, Meets: x.Meets}
+		for _, c := range plotRows {
+			cell := "–"
+			if m, ok := x.Metrics[c.tag]; ok {
+				if v := m.column(c.column); v != nil {
+					cell = figure(*v)
+				}
+			}
+			r.Cells = append(r.Cells, cell)
+		}
+		p.Rows = append(p.Rows, r)
 	}
-	span := d.Metrics[metrics.TagDuration].Avg
-	for _, c := range []struct {
-		title string
-		data  []float64
-	}{
-		{"Requests completed per second", d.Series.Requests},
-		{"Output tokens per second", d.Series.Tokens},
-		{"Requests in flight", d.Series.Concurrency},
-		{"Mean time to first token of the requests that started then, ms", d.Series.TTFT},
-	} {
-		if len(c.data) > 1 && slices.Max(c.data) > 0 {
-			p.Charts = append(p.Charts, draw(c.title, c.data, span))
+	for _, tag := range append(append([]string{}, rows...), totals...) {
+		if r, ok := d.Runs[tag]; ok {
+			p.Repeated = append(p.Repeated, repeatRow{fmt.Sprintf("%s (%s)", metrics.Title(tag), r.Unit), figure(r.Mean), figure(r.Low), figure(r.High), fmt.Sprintf("%.1f %%", 100*r.CV)})
 		}
 	}
-	if err := t.Execute(w, p); err != nil {
-		return fmt.Errorf("writing the page: %w", err)
+	if raw, err := json.MarshalIndent(d.Config, "", "  "); err == nil {
+		p.Settings = string(raw)
 	}
-	return nil
+	return write(w, "page", pageText, p)
 }
 
-// draw makes the points of a line in a box of 740 by 170 at (50, 10).
-func draw(title string, data []float64, seconds float64) chart {
-	top := slices.Max(data)
-	var b strings.Builder
-	for i, y := range data {
-		fmt.Fprintf(&b, "%.1f,%.1f ", 50+740*float64(i)/float64(len(data)-1), 180-170*y/top)
+// PlotHeads are the heads of the table of loads.
+func (page) PlotHeads() []string {
+	var out []string
+	for _, r := range plotRows {
+		out = append(out, r.head)
 	}
-	return chart{title, fmt.Sprintf("%.4g", top), fmt.Sprintf("%.0f s", seconds), strings.TrimSpace(b.String())}
+	return out
+}
+
+// cards are the figures at the head of the page.
+func (d *Document) cards() []card {
+	var out []card
+	single := func(title, tag, unit string) {
+		if m, ok := d.Metrics[tag]; ok {
+			out = append(out, card{Title: title, Value: figure(m.Avg), Unit: unit})
+		}
+	}
+	spread := func(title, tag string) {
+		if m, ok := d.Metrics[tag]; ok && m.Count != nil {
+			out = append(out, card{Title: title, Value: figure(*m.P50), Unit: m.Unit, Detail: fmt.Sprintf("p99 %s %s", figure(*m.P99), m.Unit)})
+		}
+	}
+	single("Output throughput", metrics.TagOutputThroughput, "tokens/s")
+	single("Requests", metrics.TagRequestThroughput, "per s")
+	single("Goodput", metrics.TagGoodput, "good requests/s")
+	spread("Time to first token, p50", metrics.TagTTFT)
+	spread("Time between tokens, p50", metrics.TagITL)
+	spread("Request latency, p50", metrics.TagLatency)
+	spread("Send lag, p50", metrics.TagSendLag)
+	rate := d.Metrics[metrics.TagErrorRate].Avg
+	out = append(out, card{Title: "Failed", Value: figure(100 * rate), Unit: "%", Detail: fmt.Sprintf("%s of %s requests", terminal.Count(d.Metrics[metrics.TagErrorCount].Avg),
+		terminal.Count(d.Metrics[metrics.TagErrorCount].Avg+d.Metrics[metrics.TagRequestCount].Avg)), Bad: rate > 0})
+	return out
 }

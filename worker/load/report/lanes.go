@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 	"slices"
@@ -55,6 +54,7 @@ const (
 )
 
 type lanesPage struct {
+	shell
 	Lanes, Requests, LeftOut int
 	Height                   int
 	Seconds                  string
@@ -77,10 +77,6 @@ type laneName struct {
 // they began, agents below the session that started them, and on it a bar for
 // every request: up to its first token pale, from there on full.
 func WriteLanes(w io.Writer, lines []Line) error {
-	t, err := template.New("lanes").Parse(lanesText)
-	if err != nil {
-		return fmt.Errorf("reading the lanes' template: %w", err)
-	}
 	from, to := int64(math.MaxInt64), int64(0)
 	begun := map[string]int64{} // when each root's first session began
 	lanes := map[string][]*Line{}
@@ -101,7 +97,7 @@ func WriteLanes(w io.Writer, lines []Line) error {
 		x, y := &lanes[a][0].Metadata, &lanes[b][0].Metadata
 		return compare(begun[x.Root], begun[y.Root], int64(x.Depth), int64(y.Depth), x.Start, y.Start, x.SessionNum, y.SessionNum)
 	})
-	p := lanesPage{Lanes: len(order), Seconds: fmt.Sprintf("%.4g", float64(to-from)/1e9)}
+	p := lanesPage{shell: newShell(), Lanes: len(order), Seconds: fmt.Sprintf("%.4g", float64(to-from)/1e9)}
 	if p.LeftOut = max(0, len(order)-mostLanes); p.LeftOut > 0 {
 		order = order[:mostLanes]
 	}
@@ -116,10 +112,7 @@ func WriteLanes(w io.Writer, lines []Line) error {
 		}
 	}
 	p.Height = len(order)*laneHeight + 24
-	if err := t.Execute(w, p); err != nil {
-		return fmt.Errorf("writing the lanes: %w", err)
-	}
-	return nil
+	return write(w, "lanes", lanesText, p)
 }
 
 // compare orders by pairs, the first that differs deciding.

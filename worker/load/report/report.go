@@ -130,7 +130,7 @@ func notes(res *load.Result) []string {
 		out = append(out, fmt.Sprintf("the server simulates a %s: these figures are a model's estimates, not measurements", res.Simulated))
 	}
 	if r := res.Drive; r != nil && r.Resets > 0 {
-		out = append(out, fmt.Sprintf("the generator fell behind its schedule %d times and gave up %v of it: the offered rate was lower than asked", r.Resets, r.Lost.Round(time.Millisecond)))
+		out = append(out, fmt.Sprintf("the generator fell behind its schedule (%d ×) and gave up %v of it: the offered rate was lower than asked", r.Resets, r.Lost.Round(time.Millisecond)))
 	}
 	if r := res.Drive; r != nil && r.Skipped > 0 {
 		out = append(out, fmt.Sprintf("%d ticks found no free slot and sent nothing: the concurrency limit held the rate back", r.Skipped))

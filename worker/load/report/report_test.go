@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/metrics"
@@ -61,7 +62,9 @@ func result() *load.Result {
 		Drive: &drive.Report{Issued: 7, Skipped: 2, Resets: 1, Lost: 30 * time.Millisecond}}
 }
 
-func document() *Document { return New("b1", map[string]any{"rate": 50}, result()) }
+func document() *Document {
+	return New("b1", map[string]any{"model": []string{"org/model"}, "url": []string{"localhost:8000"}, "request_rate": 50, "goodput": "time_to_first_token:12"}, result())
+}
 
 func TestGoldenOutputs(t *testing.T) {
 	d := document()
@@ -69,7 +72,8 @@ func TestGoldenOutputs(t *testing.T) {
 		"report.json": func(b *bytes.Buffer) error { return d.WriteJSON(b) },
 		"report.csv":  func(b *bytes.Buffer) error { return d.WriteCSV(b) },
 		"slices.csv":  func(b *bytes.Buffer) error { return d.WriteSlicesCSV(b) },
-		"table.txt":   func(b *bytes.Buffer) error { return d.WriteTable(b) },
+		"table.txt":   func(b *bytes.Buffer) error { return d.WriteTable(terminal.Screen{Writer: b}) },
+		"narrow.txt":  func(b *bytes.Buffer) error { return d.WriteTable(terminal.Screen{Writer: b, Width: 60}) },
 		"page.html":   func(b *bytes.Buffer) error { return d.WriteHTML(b) },
 		"aiperf.json": func(b *bytes.Buffer) error { return d.writeAIPerfJSON(b) },
 	} {
@@ -92,7 +96,7 @@ func TestTheDocumentReadsBack(t *testing.T) {
 func TestThePageNeedsNothingElseAndEscapes(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, document().WriteHTML(&b))
-	for _, no := range []string{"<script", "http://", "https://", "@import", "slow <down>"} {
+	for _, no := range []string{"<script", "http://", "https://", "@import", "url(", "slow <down>"} {
 		require.NotContains(t, b.String(), no)
 	}
 	require.Contains(t, b.String(), "slow &lt;down&gt;")
