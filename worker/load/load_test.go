@@ -255,6 +255,15 @@ func TestSearchFindsTheHighestLoad(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A rate that the generator itself could not send was not carried.
+func TestLostScheduleMissesTheTarget(t *testing.T) {
+	r := result(100, 0, 100)
+	r.Drive = &drive.Report{Issued: 100, Elapsed: time.Second}
+	require.True(t, Attainment{HasSLOs: true}.Met(r))
+	r.Drive.Lost = 100 * time.Millisecond
+	require.False(t, Attainment{HasSLOs: true}.Met(r))
+}
+
 func TestSweepKeepsEveryPoint(t *testing.T) {
 	points, err := Sweep(t.Context(), []float64{1, 2, 3}, Attainment{}, func(_ context.Context, x float64) (*Result, error) {
 		if x == 3 {

@@ -59,8 +59,11 @@ func (a Attainment) Met(r *Result) bool {
 	if a.HasSLOs {
 		good = r.Summary.Value(metrics.TagGoodCount)
 	}
-	if r.Drive != nil { // an open loop that could not send its requests did not carry the load
-		bad += float64(r.Drive.Skipped)
+	if d := r.Drive; d != nil { // an open loop that could not send its requests did not carry the load
+		bad += float64(d.Skipped)
+		if d.Elapsed > 0 {
+			bad += d.Lost.Seconds() * float64(d.Issued) / d.Elapsed.Seconds()
+		}
 	}
 	return good/(valid+bad) >= want
 }

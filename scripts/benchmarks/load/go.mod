@@ -11,6 +11,8 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/dlclark/regexp2/v2 v2.12.0 // indirect
+	github.com/expr-lang/expr v1.17.8 // indirect
+	github.com/fleetune/fleetune/proto v0.0.0 // indirect
 	github.com/gofrs/flock v0.13.1 // indirect
 	github.com/influxdata/tdigest v0.0.1 // indirect
 	github.com/josharian/intern v1.0.0 // indirect

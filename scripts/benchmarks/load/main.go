@@ -27,7 +27,8 @@ func run() error {
 	oracle := flag.Bool("serve", false, "be the server that is measured against; the benchmark starts it itself")
 	length := flag.Duration("time", 8*time.Second, "length of each part")
 	streams := flag.Int("streams", 10000, "streams open at once; 0 leaves that part out")
-	only := flag.String("only", "", "measure one part: lag, oracle or speed")
+	quick := flag.Bool("quick", false, "a second for each part and 500 streams: shows that all of it works, not how fast it is")
+	only := flag.String("only", "", "measure one part: lag, oracle, knee or speed")
 	peers := flag.String("peers", os.Getenv("FLEETUNE_PEERS"), "folder with the peers' programs, as scripts/bench makes it; empty for vegeta alone")
 	flag.Bool("json", true, "print JSON, which it always does")
 	flag.Parse()
@@ -35,6 +36,9 @@ func run() error {
 	defer stop()
 	if *oracle {
 		return accuracy.Serve(ctx)
+	}
+	if *quick {
+		*length, *streams = time.Second, min(*streams, 500)
 	}
 	found, missing := find(*peers)
 	r, err := accuracy.Measure(ctx, accuracy.Options{Length: *length, Streams: *streams, Only: *only,

@@ -17,7 +17,7 @@ type Options struct {
 	Length time.Duration
 	// Streams open at once in the last oracle part; 0 leaves it out.
 	Streams int
-	// Only names one part: lag, oracle or speed; empty measures all.
+	// Only names one part: lag, oracle, knee or speed; empty measures all.
 	Only string
 	// ServeArgs are the arguments with which this program, started again, calls
 	// Serve.
@@ -36,6 +36,7 @@ type Report struct {
 	Control Error         `json:"machine_timer_lateness"`
 	SendLag []SendLag     `json:"send_lag"`
 	Oracle  []OracleError `json:"oracle"`
+	Knees   []Knee        `json:"highest_rate_before_lag_grows"`
 	Speed   []Speed       `json:"speed"`
 	// Missing are the peers that could not be had, and why.
 	Missing map[string]string `json:"peers_missing,omitempty"`

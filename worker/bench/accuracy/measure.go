@@ -84,7 +84,7 @@ func (m *measurer) all(ctx context.Context, only string, streams int) error {
 	parts := []struct {
 		name string
 		run  func(context.Context, int) error
-	}{{"lag", m.lags}, {"oracle", m.oracles}, {"speed", m.speeds}}
+	}{{"lag", m.lags}, {"oracle", m.oracles}, {"knee", m.knees}, {"speed", m.speeds}}
 	for _, p := range parts {
 		if only != "" && only != p.name {
 			continue
@@ -105,10 +105,7 @@ func (m *measurer) plan(scenario string, stream bool, ttft, itl time.Duration) (
 	if err != nil {
 		return load.Plan{}, err
 	}
-	extra := map[string]json.RawMessage{
-		"ttft_us": json.RawMessage(fmt.Sprint(ttft.Microseconds())),
-		"itl_us":  json.RawMessage(fmt.Sprint(itl.Microseconds())),
-	}
+	extra := map[string]json.RawMessage{"ttft_us": raw(ttft), "itl_us": raw(itl)}
 	return load.Plan{
 		Target: transport.Config{URLs: []string{m.oracle.url}, KeepAlive: time.Minute, Options: endpoint.Options{Kind: endpoint.Chat, Stream: stream, LegacyMaxTokens: true, Extra: extra}},
 		Models: []string{"mock"}, Source: input.Synthetic{Scenario: s, Seed: 1}.NewSource(), Seed: 1,

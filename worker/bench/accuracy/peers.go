@@ -44,10 +44,13 @@ type PeerSpeed struct {
 	Name      string  `json:"name"`
 	PerSecond float64 `json:"per_s"`
 	CPU       float64 `json:"client_cpu_us_each"`
+	PerCore   float64 `json:"per_client_core_s"`
 	Errors    int     `json:"errors"`
-	// CPURatio is our processor time for one over the peer's; RateRatio our
-	// rate over the peer's.
+	// CPURatio is our processor time for one over the peer's, CoreRatio how
+	// many times as many we do in a second of a core, RateRatio our rate over
+	// the peer's.
 	CPURatio  float64 `json:"our_cpu_over_theirs"`
+	CoreRatio float64 `json:"our_per_core_over_theirs"`
 	RateRatio float64 `json:"our_rate_over_theirs"`
 	// Failed says why there are no figures.
 	Failed string `json:"failed,omitempty"`
@@ -85,8 +88,8 @@ func (m *measurer) against(ctx context.Context, plan load.Plan, ours Speed, toke
 		if chunks {
 			n *= float64(tokens)
 		}
-		s := PeerSpeed{Name: p.Name(), PerSecond: n / t.Elapsed.Seconds(), CPU: t.CPU.Seconds() * 1e6 / n, Errors: t.Failed}
-		s.CPURatio, s.RateRatio = ours.CPU/s.CPU, ours.PerSecond/s.PerSecond
+		s := PeerSpeed{Name: p.Name(), PerSecond: n / t.Elapsed.Seconds(), CPU: t.CPU.Seconds() * 1e6 / n, PerCore: n / t.CPU.Seconds(), Errors: t.Failed}
+		s.CPURatio, s.CoreRatio, s.RateRatio = ours.CPU/s.CPU, s.CPU/ours.CPU, ours.PerSecond/s.PerSecond
 		out = append(out, s)
 		if err := m.oracle.forget(ctx); err != nil {
 			return nil, err
