@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -44,10 +42,5 @@ func writeSurvey(out io.Writer, s *survey.Survey, asJSON bool) error {
 	if !asJSON {
 		return s.Write(out)
 	}
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	if err := e.Encode(s); err != nil {
-		return fmt.Errorf("writing the survey: %w", err)
-	}
-	return nil
+	return writeJSON(out, s)
 }

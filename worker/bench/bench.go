@@ -34,7 +34,9 @@ func Command(fleet Fleet) *cobra.Command {
 			"Prompts are synthetic, or come from a file: conversations, recorded traces, agentic trees.\n" +
 			"The load is a closed loop (--concurrency), an open one (--request-rate), the recorded\n" +
 			"schedule (--fixed-schedule) or users (--user-centric-rate). Ctrl-C ends a run with a\n" +
-			"valid partial report.",
+			"valid partial report.\n\n" +
+			"Exit codes: 0 measured, even if some requests failed; 1 every request failed, too many did,\n" +
+			"or the run broke; 2 a mistake in what was typed; 130 ended by Ctrl-C.",
 		Example: "  fleetune bench -u http://localhost:8000 -m my-model -c 8 --traffic-scenario 'D(512,128)' -n 100\n" +
 			"  fleetune bench -m my-model -r 20 -d 60s --goodput 'time_to_first_token:200 inter_token_latency:20'\n" +
 			"  fleetune bench -m my-model --search concurrency=1:256 --goodput time_to_first_token:500 -n 200",
@@ -50,18 +52,23 @@ func Command(fleet Fleet) *cobra.Command {
 			if !cmd.Flags().Changed("benchmark-grace-period") {
 				o.Grace = drive.GraceFor(o.Duration)
 			}
-			return o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			err := o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if err == nil && ctx.Err() != nil && cmd.Context().Err() == nil {
+				return &exitError{exitInterrupted, errInterrupted}
+			}
+			return err
 		},
 	}
 	o.flags(c.Flags())
 	c.Flags().SortFlags = false
+	complete(c)
 	c.AddCommand(compareCommand(), analyzeCommand(), plotCommand(), lanesCommand())
 	return c
 }
 
 func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	if err := o.validate(); err != nil {
-		return err
+		return &exitError{exitUsage, err}
 	}
 	w, err := o.workload(ctx)
 	if err != nil {

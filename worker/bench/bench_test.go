@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -213,6 +214,11 @@ func TestRepeatedRunsAreCompared(t *testing.T) {
 	out, err := call(t.Context(), "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"))
 	require.NoError(t, err)
 	require.Contains(t, out, "3 and 3 runs")
+	out, err = call(t.Context(), "compare", "--json", filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"))
+	require.NoError(t, err)
+	require.True(t, json.Valid([]byte(out)))
+	require.Contains(t, out, `"verdict"`)
+	require.FileExists(t, filepath.Join(dir, "aiperf", "aggregate", "profile_export_aiperf_aggregate.json"))
 	_, err = call(t.Context(), "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "no.json"))
 	require.Error(t, err)
 }
@@ -260,14 +266,47 @@ func TestEveryLoadShape(t *testing.T) {
 }
 
 func TestFlagsAreCheckedAllAtOnce(t *testing.T) {
-	_, err := call(t.Context(), "--fixed-schedule", "-r", "3", "--num-profile-runs", "11", "--sweep", "users=1", "--search", "rate=5:1", "--ui", "loud")
-	for _, says := range []string{"exclude each other", "needs --input-file", "between 1 and 10", "--sweep", "wrong order", "--ui"} {
+	_, err := call(t.Context(), "--fixed-schedule", "-r", "3", "--num-profile-runs", "11", "--sweep", "users=1", "--search", "rate=5:1", "--ui", "loud",
+		"--endpoint-type", "x", "--goodput", "time_to_first_tokn:1 y", "--traffic-scenario", "Q(1)")
+	var status interface{ ExitStatus() int }
+	require.ErrorAs(t, err, &status)
+	require.Equal(t, 2, status.ExitStatus())
+	for _, says := range []string{"--endpoint-type", "there are time_to_first_token and others", `"y": want`, "--traffic-scenario", "exclude each other", "needs --input-file", "between 1 and 10", "--sweep", "wrong order", "--ui"} {
 		require.ErrorContains(t, err, says)
 	}
 	for _, args := range [][]string{{"-f", "/nowhere"}, {"--traffic-scenario", "Q(1)"}, {"--endpoint-type", "x"}, {"--goodput", "x:1"}, {"--api-key-env", "NO_SUCH_KEY"}, {"--extra-inputs", "x"}, {"--sweep", "concurrency=1.5"}} {
 		_, err := call(t.Context(), args...)
 		require.Error(t, err, args)
 	}
+}
+
+func TestFlagsAreCompleted(t *testing.T) {
+	for flag, want := range map[string]string{"--endpoint-type": "rerank", "--goodput": "inter_token_latency:", "--custom-dataset-type": "weka_trace", "--cache-bust": "system_prefix", "--ui": "plain",
+		"--dataset-sample": "stratified", "--arrival-pattern": "gamma", "--connection-reuse-strategy": "never"} {
+		out, err := call(t.Context(), cobra.ShellCompRequestCmd, flag, "")
+		require.NoError(t, err)
+		require.Contains(t, out, want, flag)
+	}
+	out, err := call(t.Context(), cobra.ShellCompRequestCmd, "compare", "")
+	require.NoError(t, err)
+	require.Contains(t, out, "json")
+}
+
+func TestDryRunAsJSON(t *testing.T) {
+	out, err := call(t.Context(), "--dry-run", "-m", "m", "--traffic-scenario", "D(6,4)", "--json", "-", "--dry-run-requests", "2")
+	require.NoError(t, err)
+	var d struct {
+		Config   map[string]any `json:"input_config"`
+		TokensBy string         `json:"tokens_counted_by"`
+		Requests []struct {
+			Body map[string]any `json:"body"`
+		} `json:"requests"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &d))
+	require.Equal(t, "chat", d.Config["endpoint_type"])
+	require.NotEmpty(t, d.TokensBy)
+	require.Len(t, d.Requests, 2)
+	require.InDelta(t, 4, d.Requests[1].Body["max_tokens"], 0)
 }
 
 func TestDryRunSendsNothing(t *testing.T) {

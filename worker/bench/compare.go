@@ -10,13 +10,15 @@ import (
 )
 
 func compareCommand() *cobra.Command {
-	alpha := 0.05
+	alpha, asJSON := 0.05, false
 	c := &cobra.Command{
-		Use:           "compare A.json B.json",
-		Short:         "Tell whether two reports differ beyond noise",
-		Args:          cobra.ExactArgs(2),
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:               "compare A.json B.json",
+		Short:             "Tell whether two reports differ beyond noise",
+		Example:           "  fleetune bench -m my-model -c 8 --num-profile-runs 5 --json before.json\n  fleetune bench compare before.json after.json",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: files("json"),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !(alpha > 0 && alpha < 1) {
 				return fmt.Errorf("--alpha must be between 0 and 1, got %v", alpha)
@@ -29,10 +31,18 @@ func compareCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return report.WriteComparison(cmd.OutOrStdout(), report.Compare(a, b, alpha), alpha)
+			found := report.Compare(a, b, alpha)
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), struct {
+					Alpha       float64             `json:"alpha"`
+					Differences []report.Difference `json:"differences"`
+				}{alpha, found})
+			}
+			return report.WriteComparison(screenOf(cmd.OutOrStdout()), found, alpha)
 		},
 	}
 	c.Flags().Float64Var(&alpha, "alpha", alpha, "chance of calling noise a difference")
+	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
 
@@ -42,5 +52,9 @@ func readReport(path string) (*report.Document, error) {
 		return nil, fmt.Errorf("opening a report: %w", err)
 	}
 	defer func() { _ = f.Close() }() // nothing was written
-	return report.Read(f)
+	d, err := report.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, nil
 }

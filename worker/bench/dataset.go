@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -136,12 +135,7 @@ func (o *options) retrying(err error, wait time.Duration) {
 // look shows what the input holds.
 func (o *options) look(w *workload, out io.Writer) error {
 	if o.JSON == "-" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		if err := e.Encode(w.stats); err != nil {
-			return fmt.Errorf("writing the preview: %w", err)
-		}
-		return nil
+		return writeJSON(out, w.stats)
 	}
 	plan, err := o.plan(w, 0)
 	if err != nil {
@@ -151,7 +145,11 @@ func (o *options) look(w *workload, out io.Writer) error {
 	if err := o.figures(&b, w); err != nil {
 		return err
 	}
-	if err := o.preview(&b, plan, w.conversations()); err != nil {
+	requests, err := o.first(plan, w.conversations())
+	if err != nil {
+		return err
+	}
+	if err := preview(&b, requests); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(out, b.String()); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/dataset"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
 )
 
@@ -18,6 +19,13 @@ func (o *options) dryRun(w *workload, out io.Writer) error {
 	plan, err := o.plan(w, 0)
 	if err != nil {
 		return err
+	}
+	requests, err := o.first(plan, w.conversations())
+	if err != nil {
+		return err
+	}
+	if o.JSON == "-" {
+		return writeJSON(out, rehearsal{o, w.stats, w.counter.Name(), requests})
 	}
 	var b strings.Builder
 	describe(&b, plan)
@@ -28,11 +36,34 @@ func (o *options) dryRun(w *workload, out io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "Prompts: synthetic, %s\nTokens are counted by: %s\n", o.Scenario, w.counter.Name())
 	}
-	if err := o.preview(&b, plan, w.conversations()); err != nil {
+	if err := preview(&b, requests); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return fmt.Errorf("writing the preview: %w", err)
+	}
+	return nil
+}
+
+// rehearsal is a dry run as JSON.
+type rehearsal struct {
+	Config   *options       `json:"input_config"`
+	Input    *dataset.Stats `json:"input,omitempty"`
+	TokensBy string         `json:"tokens_counted_by"`
+	Requests []firstRequest `json:"requests"`
+}
+
+// firstRequest is the first request of a conversation.
+type firstRequest struct {
+	Conversation string          `json:"conversation_id"`
+	Body         json.RawMessage `json:"body"`
+}
+
+func writeJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
 	}
 	return nil
 }
@@ -60,12 +91,10 @@ func grace(d time.Duration) string {
 	return d.String()
 }
 
-// preview writes the first request of the first conversations.
-func (o *options) preview(b *strings.Builder, p *load.Plan, list []*conversation.Conversation) error {
-	for i, c := range list {
-		if i == o.Preview {
-			break
-		}
+// first are the first requests of the first conversations.
+func (o *options) first(p *load.Plan, list []*conversation.Conversation) ([]firstRequest, error) {
+	out := []firstRequest{}
+	for i, c := range list[:min(max(o.Preview, 0), len(list))] {
 		t := &c.Turns[0]
 		prompt := endpoint.Prompt{Model: t.Model, Messages: conversation.NewHistory(c.Mode).Prompt(t), Documents: t.Documents,
 			MaxTokens: t.MaxTokens, Tools: t.Tools, Extra: t.Extra, Raw: t.Raw}
@@ -77,13 +106,21 @@ func (o *options) preview(b *strings.Builder, p *load.Plan, list []*conversation
 		}
 		body, err := p.Target.Options.Body(&prompt)
 		if err != nil {
-			return fmt.Errorf("writing request %d: %w", i, err)
+			return nil, fmt.Errorf("writing request %d: %w", i, err)
 		}
+		out = append(out, firstRequest{c.ID, body})
+	}
+	return out, nil
+}
+
+// preview writes the bodies of requests.
+func preview(b *strings.Builder, requests []firstRequest) error {
+	for i, r := range requests {
 		var pretty bytes.Buffer
-		if err := json.Indent(&pretty, body, "", "  "); err != nil {
+		if err := json.Indent(&pretty, r.Body, "", "  "); err != nil {
 			return fmt.Errorf("writing request %d: %w", i, err)
 		}
-		fmt.Fprintf(b, "\nRequest 1 of %s (%d bytes):\n%s\n", c.ID, len(body), beginning(pretty.String()))
+		fmt.Fprintf(b, "\nRequest 1 of %s (%d bytes):\n%s\n", r.Conversation, len(r.Body), beginning(pretty.String()))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/input"
+	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
@@ -221,7 +222,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.Float64Var(&o.Confidence, "confidence-level", 0.95, "of the interval over runs")
 	f.DurationVar(&o.Slice, "slice-duration", 0, "length of time slices")
 
-	f.StringVar(&o.JSON, "json", "", "write the report as JSON to a file, - for standard output")
+	f.StringVar(&o.JSON, "json", "", "write the report, or what --dry-run and --preview show, as JSON to a file, - for standard output")
 	f.StringVar(&o.CSV, "csv", "", "write the figures as CSV to a file")
 	f.StringVar(&o.Lines, "requests", "", "write every request as a line of JSON to a file")
 	f.StringVar(&o.HTML, "html", "", "write a page with charts to a file")
@@ -270,6 +271,19 @@ func (o *options) validate() error {
 		errs = append(errs, err)
 	}
 	bad(!slices.Contains([]string{"auto", "live", "plain", "none"}, o.UI), "--ui must be auto, live, plain or none")
+	// What is checked again where it is used is checked here for all of it to
+	// be told at once.
+	if _, err := o.target(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := metrics.ParseSLOs(o.Goodput); err != nil {
+		errs = append(errs, fmt.Errorf("--goodput: %w", err))
+	}
+	if o.InputFile == "" {
+		if _, err := input.ParseScenario(o.Scenario); err != nil {
+			errs = append(errs, fmt.Errorf("--traffic-scenario: %w", err))
+		}
+	}
 	if err := o.checkReplay(); err != nil {
 		errs = append(errs, err)
 	}

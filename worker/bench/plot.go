@@ -15,12 +15,13 @@ import (
 func plotCommand() *cobra.Command {
 	path := ""
 	c := &cobra.Command{
-		Use:           "plot REPORT.json…",
-		Short:         "Draw one or more reports side by side, as one self-contained page",
-		Example:       "  fleetune bench plot before.json after.json -o plot.html",
-		Args:          cobra.MinimumNArgs(1),
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:               "plot REPORT.json…",
+		Short:             "Draw one or more reports side by side, as one self-contained page",
+		Example:           "  fleetune bench plot before.json after.json -o plot.html",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: files("json"),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var runs []report.Run
 			for _, name := range args {
@@ -40,12 +41,13 @@ func plotCommand() *cobra.Command {
 func lanesCommand() *cobra.Command {
 	path := ""
 	c := &cobra.Command{
-		Use:           "swim-lane REQUESTS.jsonl",
-		Short:         "Draw every request of a run on its session's lane, as one self-contained page",
-		Example:       "  fleetune bench -f agents/ -c 8 --requests requests.jsonl\n  fleetune bench swim-lane requests.jsonl -o lanes.html",
-		Args:          cobra.ExactArgs(1),
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:               "swim-lane REQUESTS.jsonl",
+		Short:             "Draw every request of a run on its session's lane, as one self-contained page",
+		Example:           "  fleetune bench -f agents/ -c 8 --requests requests.jsonl\n  fleetune bench swim-lane requests.jsonl -o lanes.html",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: files("jsonl"),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := os.Open(args[0])
 			if err != nil {

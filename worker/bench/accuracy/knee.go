@@ -63,7 +63,7 @@ func (m *measurer) knees(ctx context.Context, _ int) error {
 		bound := max(1, 3*m.report.Control.P99)
 		knee := Knee{What: k.what, Bound: bound}
 		spec := load.SearchSpec{Least: k.least, Most: k.most, Tolerance: 0.1, Attainment: load.Attainment{Good: 0.99, HasSLOs: true}}
-		points, best, err := load.Search(ctx, spec, func(ctx context.Context, rate float64) (*load.Result, error) {
+		once := func(ctx context.Context, rate float64) (*load.Result, error) {
 			plan, err := m.plan(k.scenario, k.stream, k.gap, k.gap)
 			if err != nil {
 				return nil, err
@@ -84,6 +84,15 @@ func (m *measurer) knees(ctx context.Context, _ int) error {
 				Errors: int(res.Summary.Value(metrics.TagErrorCount)),
 			})
 			return res, m.oracle.forget(ctx)
+		}
+		points, best, err := load.Search(ctx, spec, func(ctx context.Context, rate float64) (*load.Result, error) {
+			res, err := once(ctx, rate)
+			if err != nil || spec.Attainment.Met(res) {
+				return res, err
+			}
+			// One hiccup of the machine is no knee.
+			knee.Probes = knee.Probes[:len(knee.Probes)-1]
+			return once(ctx, rate)
 		})
 		if err != nil {
 			return fmt.Errorf("searching the knee of %s: %w", k.what, err)

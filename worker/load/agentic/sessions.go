@@ -18,8 +18,8 @@ type Sessions struct {
 	open   map[*live]map[int]*play.Session
 	// Hangups draws which requests of profiling are hung up on; nil for none.
 	Hangups *play.Hangups
-	number int64
-	warmed int64
+	number  int64
+	warmed  int64
 }
 
 // NewSessions returns a player whose finished records go to sink; out counts

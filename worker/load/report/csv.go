@@ -4,10 +4,12 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 
 	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/telemetry"
 )
 
 var columns = []string{"avg", "min", "max", "sum", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "std"}
@@ -82,6 +84,31 @@ func (d *Document) WriteCSV(w io.Writer) error {
 		return fmt.Errorf("writing the CSV report: %w", err)
 	}
 	if err := c.WriteAll(append([][]string{{"Metric", "Value"}}, single...)); err != nil {
+		return fmt.Errorf("writing the CSV report: %w", err)
+	}
+	return d.writeGPUs(w)
+}
+
+// writeGPUs adds a row for every figure of every GPU, where there is any.
+func (d *Document) writeGPUs(w io.Writer) error {
+	if len(d.GPUs) == 0 {
+		return nil
+	}
+	rows := [][]string{append([]string{"GPU", "Name", "UUID", "Metric"}, columns...)}
+	for i, g := range d.GPUs {
+		for _, tag := range slices.Sorted(maps.Keys(g.Figures)) {
+			m := metric(metrics.Metric{Tag: tag, Unit: telemetry.Unit(tag), Stats: g.Figures[tag]})
+			row := []string{strconv.Itoa(i), g.Name, g.ID, fmt.Sprintf("%s (%s)", metrics.Title(tag), m.Unit)}
+			for _, col := range columns {
+				row = append(row, decimals(*m.column(col)))
+			}
+			rows = append(rows, row)
+		}
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return fmt.Errorf("writing the CSV report: %w", err)
+	}
+	if err := csv.NewWriter(w).WriteAll(rows); err != nil {
 		return fmt.Errorf("writing the CSV report: %w", err)
 	}
 	return nil

@@ -40,6 +40,7 @@ type Metadata struct {
 	Ack          int64   `json:"request_ack_ns,omitempty"`
 	End          int64   `json:"request_end_ns"`
 	Worker       string  `json:"worker_id"`
+	Processor    string  `json:"record_processor_id"`
 	Phase        string  `json:"benchmark_phase"`
 	Cancelled    bool    `json:"was_cancelled"`
 	CancelledAt  int64   `json:"cancellation_time_ns,omitempty"`
@@ -120,7 +121,7 @@ func NewLine(rec *metrics.Record, epoch time.Time, defs []metrics.Definition) Li
 	l := Line{Error: rec.Err, Metrics: map[string]Value{}, Metadata: Metadata{
 		SessionNum: rec.Number, Request: rec.Request, Correlation: rec.Session, Conversation: rec.Conversation,
 		Turn: rec.Turn, Scheduled: wall(rec.Scheduled), Issued: wall(rec.Issued), Start: wall(rec.Start),
-		Ack: wall(rec.Headers), End: wall(rec.End), Worker: rec.Worker, Phase: string(rec.Phase),
+		Ack: wall(rec.Headers), End: wall(rec.End), Worker: rec.Worker, Processor: rec.Worker, Phase: string(rec.Phase),
 		Cancelled: rec.Cancelled > 0, CancelledAt: wall(rec.Cancelled), Depth: rec.Depth, Root: rec.Root,
 		URL: rec.URL, Finish: rec.Finish,
 	}}

@@ -1,15 +1,14 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 )
@@ -75,17 +74,46 @@ func repeat(xs []float64, unit string, confidence float64) Repeat {
 
 // A Difference is one figure of two benchmarks.
 type Difference struct {
-	Tag, Unit string
-	A, B      float64
+	Tag  string  `json:"metric"`
+	Unit string  `json:"unit"`
+	A    float64 `json:"a"`
+	B    float64 `json:"b"`
 	// Change is (B−A)/A.
-	Change float64
+	Change float64 `json:"change"`
 	// P is the chance of a difference at least this large were there none, by
 	// Welch's t-test; NaN when it cannot be told.
-	P float64
+	P float64 `json:"-"`
 	// Basis says what was compared: runs, or the requests of one run each.
-	Basis   string
-	Differs bool
-	Larger  bool // more is better
+	Basis   string `json:"basis"`
+	Differs bool   `json:"differs"`
+	Larger  bool   `json:"more_is_better"`
+}
+
+// Verdict says what the difference means.
+func (d *Difference) Verdict() string {
+	switch {
+	case math.IsNaN(d.P):
+		return "cannot tell: repeat the runs"
+	case d.Differs && (d.B > d.A) == d.Larger:
+		return "better"
+	case d.Differs:
+		return "worse"
+	}
+	return "within noise"
+}
+
+// MarshalJSON writes the verdict too, and null for a p that cannot be told.
+func (d Difference) MarshalJSON() ([]byte, error) {
+	type plain Difference
+	out := struct {
+		plain
+		P       *float64 `json:"p"`
+		Verdict string   `json:"verdict"`
+	}{plain: plain(d), Verdict: d.Verdict()}
+	if !math.IsNaN(d.P) {
+		out.P = &d.P
+	}
+	return json.Marshal(out)
 }
 
 // Compare compares two benchmarks. With at least two runs each, runs are the
@@ -133,26 +161,19 @@ func welch(meanA, stdA float64, nA int, meanB, stdB float64, nB int) float64 {
 }
 
 // WriteComparison writes the differences for people.
-func WriteComparison(w io.Writer, in []Difference, alpha float64) error {
-	var b strings.Builder
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, "Metric\tA\tB\tchange\tp\tverdict\tbasis\t") // into memory
+func WriteComparison(s terminal.Screen, in []Difference, alpha float64) error {
+	p := &printer{Screen: s}
+	t := &terminal.Table{Columns: []terminal.Column{{Title: "Metric", Least: 16}, {Title: "A", Right: true}, {Title: "B", Right: true}, {Title: "change", Right: true},
+		{Title: "p", Right: true}, {Title: "verdict", Least: 8}, {Title: "basis", Least: 8}}}
 	for _, d := range in {
-		verdict, p := "within noise", fmt.Sprintf("%.4f", d.P)
-		switch {
-		case math.IsNaN(d.P):
-			verdict, p = "cannot tell: repeat the runs", "-"
-		case d.Differs && (d.B > d.A) == d.Larger:
-			verdict = "better"
-		case d.Differs:
-			verdict = "worse"
+		chance := "–"
+		if !math.IsNaN(d.P) {
+			chance = fmt.Sprintf("%.4f", d.P)
 		}
-		_, _ = fmt.Fprintf(t, "%s (%s)\t%s\t%s\t%+.1f %%\t%s\t%s\t%s\t\n", metrics.Title(d.Tag), d.Unit, decimals(d.A), decimals(d.B), 100*d.Change, p, verdict, d.Basis)
+		t.Add(fmt.Sprintf("%s (%s)", metrics.Title(d.Tag), d.Unit), figure(d.A), figure(d.B), fmt.Sprintf("%+.1f %%", 100*d.Change), chance, d.Verdict(), d.Basis)
 	}
-	_ = t.Flush()
-	fmt.Fprintf(&b, "\nA difference counts when its p is below %g. Requests of one run share its luck, so repeated runs tell more.\n", alpha)
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("writing the comparison: %w", err)
-	}
-	return nil
+	p.table(t)
+	p.line("")
+	p.wrapped("", fmt.Sprintf("A difference counts when its p is below %g. Requests of one run share its luck, so repeated runs tell more.", alpha))
+	return p.end()
 }

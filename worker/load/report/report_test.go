@@ -18,6 +18,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/drive"
 	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/telemetry"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -104,16 +105,33 @@ func TestThePageNeedsNothingElseAndEscapes(t *testing.T) {
 
 func TestAIPerfLayout(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, document().WriteAIPerf(dir))
-	raw, err := os.ReadFile(filepath.Join(dir, "profile_export_aiperf.json"))
-	require.NoError(t, err)
-	var d map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal(raw, &d))
-	for _, name := range []string{"schema_version", "time_to_first_token", "request_throughput", "error_summary", "was_cancelled", "input_config"} {
+	doc := document()
+	doc.Runs = Repeats([]*load.Result{result(), result()}, 0.95)
+	doc.GPUs = []telemetry.GPU{{ID: "GPU-1", Name: "H200", Figures: map[string]metrics.Stats{telemetry.TagPower: {Avg: 400, Count: 3}}}}
+	require.NoError(t, doc.WriteAIPerf(dir))
+	object := func(name string) map[string]json.RawMessage {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		var d map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal(raw, &d))
+		return d
+	}
+	d := object("profile_export_aiperf.json")
+	for _, name := range []string{"schema_version", "time_to_first_token", "request_throughput", "error_summary", "was_cancelled", "telemetry_data"} {
 		require.Contains(t, d, name)
 	}
-	for _, name := range []string{"profile_export_aiperf.csv", "profile_export_aiperf_timeslices.csv", "profile_export_aiperf_timeslices.json"} {
-		require.FileExists(t, filepath.Join(dir, name))
+	require.NotContains(t, d, "input_config", "AIPerf refuses settings that are not its own")
+	require.Contains(t, string(d["telemetry_data"]), `"gpu_power_usage":{"unit":"W","avg":400`)
+	var slices []map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(object("profile_export_aiperf_timeslices.json")["timeslices"], &slices))
+	require.Contains(t, slices[0], metrics.TagTTFT, "figures are members of the slice itself")
+	require.Contains(t, slices[0], "start_ns")
+	require.Contains(t, string(object("aggregate/profile_export_aiperf_aggregate.json")["metrics"]), `"request_throughput_avg":{"ci_high"`)
+	for name, holds := range map[string]string{"profile_export_aiperf.csv": "0,H200,GPU-1,GPU Power Usage (W),400.00", "profile_export_aiperf_timeslices.csv": "Timeslice,",
+		"aggregate/profile_export_aiperf_aggregate.csv": "metric,mean,std,min,max,cv,se,ci_low,ci_high,unit", "fleetune_bench.json": `"input_config"`} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Contains(t, string(raw), holds)
 	}
 }
 
@@ -169,9 +187,15 @@ func TestComparison(t *testing.T) {
 	require.False(t, found[metrics.TagLatency].Differs)
 	require.True(t, math.IsNaN(found[metrics.TagRequestThroughput].P), "one figure of one run says nothing of noise")
 	var out bytes.Buffer
-	require.NoError(t, WriteComparison(&out, Compare(a, b, 0.05), 0.05))
+	require.NoError(t, WriteComparison(terminal.Screen{Writer: &out}, Compare(a, b, 0.05), 0.05))
 	require.Contains(t, out.String(), "worse")
 	require.Contains(t, out.String(), "repeat the runs")
+	raw, err := json.Marshal(found[metrics.TagRequestThroughput])
+	require.NoError(t, err)
+	require.Contains(t, string(raw), `"p":null`)
+	raw, err = json.Marshal(found[metrics.TagTTFT])
+	require.NoError(t, err)
+	require.Contains(t, string(raw), `"verdict":"worse"`)
 
 	a.Runs = Repeats([]*load.Result{result(), result()}, 0.95)
 	b.Runs = Repeats([]*load.Result{result(), result()}, 0.95)

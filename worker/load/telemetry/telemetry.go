@@ -181,6 +181,9 @@ func units() map[string]string {
 	return map[string]string{TagUtilization: "%", TagMemory: "GiB", TagPower: "W", TagTemperature: "°C", TagClock: "MHz"}
 }
 
+// Unit is what a figure is in; empty for one that is not of a GPU.
+func Unit(tag string) string { return units()[tag] }
+
 // Stop reads once more and sums up. Reads that failed are told as an error
 // beside what was read.
 func (r *Recorder) Stop(ctx context.Context) ([]GPU, error) {
