@@ -162,13 +162,16 @@ func sampled(metrics map[string]experiment.Metric) map[string]v1.Sampled {
 func workerDocument(w store.Worker, named map[uuid.UUID]place) v1.Worker {
 	n := w.Node
 	d := v1.Worker{Name: w.Name, Status: string(w.State), Drain: w.Drain, Trouble: w.Trouble, Host: n.Host,
-		Pool: n.Pool, Labels: n.Labels, Kinds: orEmpty(n.Kinds), Version: n.Version, Devices: []v1.Device{}, Running: []v1.Held{},
+		Pool: n.Pool, Labels: n.Labels, Kinds: orEmpty(n.Kinds), Launchers: orEmpty(n.Launchers), Engines: n.Engines, Models: orEmpty(n.Models), Version: n.Version, Devices: []v1.Device{}, Running: []v1.Held{},
 		FirstSeen: w.FirstSeen.UTC(), StartedAt: n.StartedAt.UTC(), LastBeatAt: w.LastBeatAt.UTC()}
 	if d.Pool == "" {
 		d.Pool = node.DefaultPool
 	}
 	if d.Labels == nil {
 		d.Labels = map[string]string{}
+	}
+	if d.Engines == nil {
+		d.Engines = map[string]string{}
 	}
 	busy := map[string]bool{}
 	for _, h := range w.Held {

@@ -48,7 +48,7 @@ type suite struct{ m *testing.M }
 func (s suite) Run() int { return pgtest.Run(s.m, goleak.IgnoreCurrent()) }
 
 // TestScripts runs every script against a stand of its own: a real database,
-// bus and API server. -update rewrites what the scripts compare with.
+// bus and API server. UPDATE=1 in the environment rewrites what the scripts compare with.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(scripts) == 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) workersCommand() *cobra.Command {
-	var devices bool
+	var devices, engines bool
 	cmd := &cobra.Command{Use: "workers", Short: "List workers and what they run", Args: cobra.NoArgs,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			list, err := c.Workers(ctx)
@@ -22,12 +22,17 @@ func (a *app) workersCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(list)
 			}
-			if devices {
+			switch {
+			case devices:
 				return a.printDevices(list)
+			case engines:
+				return a.printEngines(list)
 			}
 			return a.printWorkers(list)
 		})}
 	cmd.Flags().BoolVar(&devices, "devices", false, "list their devices")
+	cmd.Flags().BoolVar(&engines, "engines", false, "list their launchers, engines and models")
+	cmd.MarkFlagsMutuallyExclusive("devices", "engines")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -78,6 +83,19 @@ func (a *app) printDevices(list []v1.Worker) error {
 			}
 			t.Add(w.Name, d.ID, d.Vendor, d.Model, memory, string(d.Health), use, d.Reason)
 		}
+	}
+	return t.Print(a.Out)
+}
+
+// printEngines tells what serving experiments find on each worker.
+func (a *app) printEngines(list []v1.Worker) error {
+	t := terminal.Table{Columns: []terminal.Column{{Title: "WORKER", Least: 8}, {Title: "LAUNCHERS", Least: 9}, {Title: "ENGINES", Least: 9}, {Title: "MODELS", Least: 10}}}
+	for _, w := range list {
+		var engines []string
+		for _, name := range sortedNames(w.Engines) {
+			engines = append(engines, strings.TrimSpace(name+" "+w.Engines[name]))
+		}
+		t.Add(w.Name, strings.Join(w.Launchers, ", "), strings.Join(engines, ", "), strings.Join(w.Models, ", "))
 	}
 	return t.Print(a.Out)
 }

@@ -207,6 +207,7 @@ func (s *Stand) Workers(t testing.TB, held ...uuid.UUID) {
 	}
 	a := store.Worker{Name: "node-a", Session: uuid.Max, State: store.WorkerOnline, LastBeatAt: At(4),
 		Node: node.Advertisement{Worker: "node-a", Host: "a.example", Pool: "default", Kinds: []string{"command", "noop"},
+			Launchers: []string{"docker", "local"}, Engines: map[string]string{"vllm": "0.11.0", "llama.cpp": ""}, Models: []string{"org/model"},
 			Devices: []node.Device{slot(0), slot(1)}, Version: "test", StartedAt: At(0)}}
 	for i, id := range held {
 		a.Held = append(a.Held, wire.Held{Experiment: id, Epoch: 1, Phase: "running", Devices: []string{fmt.Sprintf("cpu-%d", i)}})

@@ -17,6 +17,9 @@ type Worker struct {
 	Pool       string            `json:"pool"`
 	Labels     map[string]string `json:"labels" nullable:"false"`
 	Kinds      []string          `json:"kinds" nullable:"false"`
+	Launchers  []string          `json:"launchers" nullable:"false" doc:"how it can start engines"`
+	Engines    map[string]string `json:"engines" nullable:"false" doc:"engines that are installed, with their versions; empty where one does not tell it"`
+	Models     []string          `json:"models" nullable:"false" doc:"models that are complete on its node"`
 	Version    string            `json:"version"`
 	Devices    []Device          `json:"devices" nullable:"false"`
 	Running    []Held            `json:"running" nullable:"false" doc:"attempts in its hands"`
