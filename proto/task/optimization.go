@@ -91,7 +91,8 @@ func (d *decoder) timeouts(t *Task) {
 		return
 	}
 	if o.Timeout == 0 {
-		o.Timeout = product(o.MaxIterations, o.IterationTimeout)
+		search := product(o.MaxIterations, o.IterationTimeout)
+		o.Timeout = min(search+product(t.Finalists(), Duration(t.AttemptTime(true))), Duration(form.MaxDuration))
 	} else {
 		d.within("optimization.timeout_per_iteration", o.IterationTimeout, "timeout", o.Timeout)
 	}

@@ -83,15 +83,15 @@ const LeastSamples = 3
 // engine anew for every sample of either side; a command's two sides are
 // measured once each.
 func (t *Task) AttemptTime(confirms bool) time.Duration {
-	each := t.Optimization.IterationTimeout.D()
+	measured := 1
 	switch {
 	case !confirms:
-		return each
 	case t.Serving != nil:
-		return time.Duration(2*max(t.Optimization.Repeats, LeastSamples)) * each
+		measured = 2 * max(t.Optimization.Repeats, LeastSamples)
 	default:
-		return 2 * each
+		measured = 2
 	}
+	return product(measured, t.Optimization.IterationTimeout).D()
 }
 
 // The kinds of experiment. Noop experiments measure Fleetune itself.

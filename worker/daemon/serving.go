@@ -21,7 +21,9 @@ import (
 	"github.com/fleetune/fleetune/worker/serving"
 	"github.com/fleetune/fleetune/worker/serving/hub"
 	"github.com/fleetune/fleetune/worker/serving/installed"
+	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
 )
 
 // Engines says what this node starts engines with.
@@ -135,6 +137,9 @@ func (w *workshop) openKubernetes(ctx context.Context, c Config, ports *port.All
 	if asked {
 		k.Kubeconfig = e.Kubernetes
 	}
+	// What client-go would write by itself is told with the experiment it ends, or
+	// means nothing: a pod that loads refuses connections.
+	klog.SetLogger(logr.Discard())
 	if e.Pod != "" {
 		pod, err := kubernetes.ReadPod(e.Pod)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -81,6 +82,7 @@ type Staged struct {
 	engine   *engine.Engine
 	launcher launch.Launcher
 	secrets  map[string]string // of the engine's environment
+	tokens   map[string]string // of the models' hub, by the secret's name
 	apiKey   string
 	masked   secret.Mask
 	inputs   load.CellOptions // what all cells have in common
@@ -227,9 +229,10 @@ func (s *Staged) resolve(ctx context.Context) *command.Result {
 	if e := s.spec.Endpoint; err == nil && e != nil && e.KeySecret != "" {
 		s.apiKey, err = look(e.KeySecret)
 	}
+	s.tokens = map[string]string{}
 	for _, m := range s.spec.Models {
 		if err == nil && m.TokenSecret != "" {
-			_, err = look(m.TokenSecret)
+			s.tokens[m.TokenSecret], err = look(m.TokenSecret)
 		}
 	}
 	if d := s.spec.Benchmark.Dataset; err == nil && d != nil && d.TokenSecret != "" {
@@ -242,6 +245,18 @@ func (s *Staged) resolve(ctx context.Context) *command.Result {
 	res := infra(ctx, "plan", err)
 	res.Failure.Hint = "give the secret to this worker, or bind the task to workers that have it by a label"
 	return res
+}
+
+// secretsOf are the secrets in the environment of a side's engine. One that
+// fetches its model itself, where it runs, is given the token for that.
+func (s *Staged) secretsOf(side *side) map[string]string {
+	token := trim(s.tokens[side.plan.Model.TokenSecret])
+	if token == "" || side.model.Path != "" || s.spec.Simulate != nil || s.spec.Launcher == "endpoint" {
+		return s.secrets
+	}
+	secrets := map[string]string{"HF_TOKEN": token}
+	maps.Copy(secrets, s.secrets)
+	return secrets
 }
 
 // environment of the engine without its secrets: what the engine's endpoints

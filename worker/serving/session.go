@@ -121,7 +121,7 @@ func (r *session) spec(dir string) (launch.Spec, error) {
 	}
 	spec := launch.Spec{
 		Tag: s.job.Tag, Dir: dir, Name: fmt.Sprintf("%s-exp%d", s.job.Offer.TaskName, s.job.Offer.Number),
-		Program: program, Env: s.environment(side), Secrets: s.secrets, Devices: s.devicesOf(side),
+		Program: program, Env: s.environment(side), Secrets: s.secretsOf(side), Devices: s.devicesOf(side),
 		Image: s.engine.Image(&s.spec), Model: side.model, Kubernetes: s.spec.Kubernetes, Endpoint: s.spec.Endpoint,
 		Accelerators: side.plan.Devices(),
 		Log:          r.capture(dir), Progress: func(line string) { s.journal.line("%s", s.masked.Text(line)) },

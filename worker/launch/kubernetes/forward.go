@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/fleetune/fleetune/worker/launch"
+	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 )
@@ -28,15 +30,9 @@ func (v *server) forward(ctx context.Context) error {
 	if v.held, err = v.launcher.Ports.Take(); err != nil {
 		return fmt.Errorf("%w: %w", launch.ErrPlace, err)
 	}
-	ready := make(chan struct{})
 	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"},
-		[]string{fmt.Sprintf("%d:%d", v.held.Number, enginePort)}, ctx.Done(), ready, io.Discard, io.Discard)
-	if err != nil {
-		return fmt.Errorf("%w: forwarding a port: %w", launch.ErrPlace, err)
-	}
-	failed := make(chan error, 1)
-	v.watching.Go(func() { failed <- forwarder.ForwardPorts() })
+	ready, failed := make(chan struct{}), make(chan error, 1)
+	v.watching.Go(func() { v.keepForwarding(ctx, dialer, ready, failed) })
 	select {
 	case <-ready:
 	case err := <-failed:
@@ -44,4 +40,32 @@ func (v *server) forward(ctx context.Context) error {
 	}
 	v.url = fmt.Sprintf("http://127.0.0.1:%d", v.held.Number)
 	return nil
+}
+
+// forwardEvery is how soon a forwarding that ended is begun again.
+const forwardEvery = 200 * time.Millisecond
+
+// keepForwarding forwards until ctx ends. One connection that the pod refuses, as
+// a pod does whose engine still loads, ends the forwarding of all; then it is
+// begun again. ready is closed at the first success, failed told the first error.
+func (v *server) keepForwarding(ctx context.Context, dialer httpstream.Dialer, ready chan struct{}, failed chan<- error) {
+	for {
+		forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"},
+			[]string{fmt.Sprintf("%d:%d", v.held.Number, enginePort)}, ctx.Done(), ready, io.Discard, io.Discard)
+		if err == nil {
+			err = forwarder.ForwardPorts()
+		}
+		select {
+		case failed <- err: // nobody listens any more once it was ready
+		default:
+		}
+		ready = make(chan struct{})
+		timer := time.NewTimer(forwardEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
 }

@@ -189,7 +189,7 @@ func (n *nodeStand) begin(ctx context.Context, pod *unstructured.Unstructured) {
 		}
 	}
 	image, _ := container["image"].(string)
-	if inside := filepath.Join(n.images, image, words[0]); !filepath.IsAbs(words[0]) && exists(inside) {
+	if inside := filepath.Join(n.images, image, words[0]); exists(inside) {
 		words[0] = inside
 	}
 	cmd := exec.Command(words[0], words[1:]...)
@@ -333,13 +333,21 @@ func (n *nodeStand) serveForward(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var copying sync.WaitGroup
+	var mu sync.Mutex
+	tells := map[string]httpstream.Stream{} // where the errors of a request go
 	conn := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, reply <-chan struct{}) error {
-		if s.Headers().Get("streamType") == "data" {
-			copying.Go(func() {
-				<-reply
-				n.lead(s, net.JoinHostPort(ip, s.Headers().Get("port")))
-			})
+		mu.Lock()
+		defer mu.Unlock()
+		request := s.Headers().Get("requestID")
+		if s.Headers().Get("streamType") == "error" {
+			tells[request] = s
+			return nil
 		}
+		tell := tells[request]
+		copying.Go(func() {
+			<-reply
+			n.lead(s, tell, net.JoinHostPort(ip, s.Headers().Get("port")))
+		})
 		return nil
 	})
 	if conn == nil {
@@ -349,11 +357,16 @@ func (n *nodeStand) serveForward(w http.ResponseWriter, r *http.Request) {
 	copying.Wait()
 }
 
-// lead joins a stream and a port until either ends.
-func (n *nodeStand) lead(s httpstream.Stream, to string) {
-	defer func() { _ = s.Reset() }()
+// lead joins a stream and a port until either ends, and tells like a kubelet
+// when nobody listens there.
+func (n *nodeStand) lead(s, tell httpstream.Stream, to string) {
+	defer func() {
+		_ = s.Reset()
+		_ = tell.Close()
+	}()
 	c, err := net.Dial("tcp", to)
 	if err != nil {
+		fmt.Fprintf(tell, "failed to connect: %v", err)
 		return
 	}
 	defer c.Close()

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,11 +47,20 @@ func (p *plane) fleet(n *nodeStand) *fleet {
 	f.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	f.begin("fleetune", "up", "--no-worker", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--lease", "5s")
 	require.Eventually(p.t, func() bool {
-		return exists(filepath.Join(f.home, "join.token")) && exec.Command("curl", "-sf", f.url+"/healthz").Run() == nil
+		return exists(filepath.Join(f.home, "join.token")) && healthy(f.url)
 	}, time.Minute, 100*time.Millisecond)
 	require.NoError(p.t, os.MkdirAll(filepath.Join(p.dir, "secrets"), 0o700))
 	require.NoError(p.t, os.WriteFile(filepath.Join(p.dir, "secrets", "hub"), []byte("hidden-token"), 0o600))
 	return f
+}
+
+func healthy(url string) bool {
+	defer http.DefaultClient.CloseIdleConnections()
+	response, err := http.Get(url + "/healthz")
+	if err != nil {
+		return false
+	}
+	return response.Body.Close() == nil && response.StatusCode == http.StatusOK
 }
 
 // begin runs a program until the test ends.
@@ -110,20 +121,28 @@ func zombie(pid int) bool {
 // call runs the command line and returns what it printed.
 func (f *fleet) call(t *testing.T, args ...string) string {
 	t.Helper()
+	out, err := f.try(args...)
+	require.NoError(t, err)
+	return out
+}
+
+func (f *fleet) try(args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(f.bin, "fleetune"), args...)
 	cmd.Env = append(os.Environ(), "FLEETUNE_HOME="+f.home, "FLEETUNE_URL="+f.url)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	require.NoError(t, cmd.Run(), "%s: %s%s", args, &out, &errs)
-	return out.String()
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s%s", args, err, &out, &errs)
+	}
+	return out.String(), nil
 }
 
 // image puts a program into an image: what runs in a pod of it is this script.
 func (f *fleet) image(name, program, script string) {
 	f.t.Helper()
-	dir := filepath.Join(f.node.images, name)
-	require.NoError(f.t, os.MkdirAll(dir, 0o755))
-	require.NoError(f.t, os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+	path := filepath.Join(f.node.images, name, program)
+	require.NoError(f.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(f.t, os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 }
 
 func (f *fleet) submit(t *testing.T, file string) {
@@ -135,21 +154,28 @@ func (f *fleet) submit(t *testing.T, file string) {
 
 // measured is what the test looks at of an experiment.
 type measured struct {
-	Number     int            `json:"number"`
-	State      string         `json:"state"`
-	Parameters map[string]any `json:"parameters"`
-	Attempt    int            `json:"attempt"`
+	Number int    `json:"number"`
+	State  string `json:"status"`
 }
 
 func (f *fleet) experiments(t *testing.T, task string) []measured {
 	t.Helper()
-	var page struct {
-		Experiments []measured `json:"experiments"`
-		Items       []measured `json:"items"`
-	}
+	var list []measured
 	out := f.call(t, "experiments", task, "--json")
-	require.NoError(t, json.Unmarshal([]byte(out), &page), out)
-	return append(page.Experiments, page.Items...)
+	require.NoError(t, json.Unmarshal([]byte(out), &list), out)
+	return list
+}
+
+// done waits for the end of a task, of which every experiment succeeds.
+func (f *fleet) done(t *testing.T, task string) []measured {
+	t.Helper()
+	_, err := f.try("wait", task)
+	list := f.experiments(t, task)
+	for _, e := range list {
+		require.Equal(t, "success", e.State, "%s\n%s", f.call(t, "experiments", task), f.call(t, "logs", task, strconv.Itoa(e.Number)))
+	}
+	require.NoError(t, err)
+	return list
 }
 
 // commands are those of the pods of a task so far.
@@ -192,12 +218,7 @@ func TestTasksInACluster(t *testing.T) {
 
 	t.Run("a grid on a simulated engine", func(t *testing.T) {
 		f.submit(t, simulated("grid", "kubernetes", ""))
-		f.call(t, "wait", "grid")
-		list := f.experiments(t, "grid")
-		require.Len(t, list, 3, "the baseline and two points")
-		for _, e := range list {
-			require.Equal(t, "success", e.State)
-		}
+		require.Len(t, f.done(t, "grid"), 3, "the baseline and two points")
 		commands := n.commands(t)
 		for _, want := range []string{"--max-num-seqs 4", "--max-num-seqs 64"} {
 			require.True(t, slices.ContainsFunc(commands, func(c string) bool { return strings.HasSuffix(c, want) }), "%q in %q", want, commands)
@@ -211,7 +232,7 @@ func TestTasksInACluster(t *testing.T) {
 		}
 		require.Contains(t, f.call(t, "logs", "grid", "1"), "the token has 12 characters")
 		require.Zero(t, p.leftover(l))
-		require.Contains(t, f.call(t, "best", "grid", "--as", "kubernetes"), "max-num-seqs")
+		require.Contains(t, f.call(t, "apply", "grid", "--as", "kubernetes", "--dry-run", "--experiment", "3"), "max-num-seqs")
 	})
 	t.Run("cancelled while an engine runs", func(t *testing.T) {
 		before := len(n.pods())
@@ -232,24 +253,18 @@ func TestTasksInACluster(t *testing.T) {
 		require.Positive(t, p.leftover(l))
 		f.work(PodIP)
 		require.Eventually(t, func() bool { return !n.alive(orphan.GetName()) }, time.Minute, 50*time.Millisecond)
-		f.call(t, "wait", "orphans")
-		for _, e := range f.experiments(t, "orphans") {
-			require.Equal(t, "success", e.State)
-		}
+		f.done(t, "orphans")
 		require.Zero(t, p.leftover(l))
 	})
 	t.Run("an InferenceService of OME", func(t *testing.T) {
 		n.installOME(t.Context())
 		before := len(n.pods())
 		f.submit(t, simulated("ome", "ome", ""))
-		f.call(t, "wait", "ome")
-		for _, e := range f.experiments(t, "ome") {
-			require.Equal(t, "success", e.State)
-		}
+		f.done(t, "ome")
 		for _, pod := range n.pods()[before:] {
 			require.Equal(t, "InferenceService", pod.GetOwnerReferences()[0].Kind)
 		}
-		require.Len(t, n.pods()[before:], 3)
+		require.GreaterOrEqual(t, len(n.pods()[before:]), 3)
 		require.Contains(t, n.commands(t)[len(n.pods())-1], "--max-num-seqs")
 		require.Zero(t, p.leftover(l))
 	})
@@ -257,10 +272,7 @@ func TestTasksInACluster(t *testing.T) {
 		f.rest()
 		f.work(Forward)
 		f.submit(t, simulated("forwarded", "kubernetes", ""))
-		f.call(t, "wait", "forwarded")
-		for _, e := range f.experiments(t, "forwarded") {
-			require.Equal(t, "success", e.State)
-		}
+		f.done(t, "forwarded")
 		require.Zero(t, p.leftover(l))
 		f.rest()
 		f.work(PodIP)
@@ -269,7 +281,7 @@ func TestTasksInACluster(t *testing.T) {
 		if os.Getenv(llama) == "" {
 			t.Skip(llama + " names no llama.cpp; scripts/k8s/run takes that of scripts/llama where Node.js is")
 		}
-		f.image("llama", "llama-server", `exec `+os.Getenv(llama)+` "$@"`)
+		f.image("llama", "/app/llama-server", `exec `+os.Getenv(llama)+` "$@"`)
 		f.submit(t, fmt.Sprintf(`task_name: llama
 base_runtime: llama.cpp
 deployment_mode: kubernetes
@@ -281,10 +293,7 @@ optimization: {strategy: grid_search, objective: minimize_ttft, load_timeout: 1m
 benchmark: {traffic_scenarios: ["D(32,64)"], num_concurrency: [8], max_requests_per_iteration: 16, max_time_per_iteration: 1}
 resources: {accelerator: cpu}
 `, os.Getenv(gguf)))
-		f.call(t, "wait", "llama")
-		for _, e := range f.experiments(t, "llama") {
-			require.Equal(t, "success", e.State)
-		}
+		f.done(t, "llama")
 		require.Zero(t, p.leftover(l))
 		t.Log(f.call(t, "best", "llama"))
 	})

@@ -99,7 +99,7 @@ type Optimization struct {
 	// How long one experiment may take on its devices; a confirmation has it for each of its measurements.
 	TimeoutPerIteration Timeout `json:"timeout_per_iteration,omitempty" jsonschema:"default=300"`
 	// How long the whole task may take from its first experiment on. Without
-	// it: max_iterations times timeout_per_iteration.
+	// it: what max_iterations experiments and the confirmations may take.
 	Timeout Timeout `json:"timeout,omitempty"`
 	// Start of every random choice: the same seed and history, the same points.
 	Seed int64 `json:"seed,omitempty" jsonschema:"default=0"`
