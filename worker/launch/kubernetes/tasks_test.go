@@ -281,7 +281,7 @@ func TestTasksInACluster(t *testing.T) {
 		if os.Getenv(llama) == "" {
 			t.Skip(llama + " names no llama.cpp; scripts/k8s/run takes that of scripts/llama where Node.js is")
 		}
-		f.image("llama", "/app/llama-server", `exec `+os.Getenv(llama)+` "$@"`)
+		f.image("llama", "/app/llama-server", fmt.Sprintf(`HOME=%s PATH=%s exec %s "$@"`, os.Getenv("HOME"), os.Getenv("PATH"), os.Getenv(llama)))
 		f.submit(t, fmt.Sprintf(`task_name: llama
 base_runtime: llama.cpp
 deployment_mode: kubernetes
