@@ -47,7 +47,7 @@ func (p *plane) fleet(n *nodeStand) *fleet {
 	f.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	f.begin("fleetune", "up", "--no-worker", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--lease", "5s")
 	require.Eventually(p.t, func() bool {
-		return exists(filepath.Join(f.home, "join.token")) && healthy(f.url)
+		return exists(filepath.Join(f.home, "join.token")) && exists(filepath.Join(f.home, "token")) && healthy(f.url)
 	}, time.Minute, 100*time.Millisecond)
 	require.NoError(p.t, os.MkdirAll(filepath.Join(p.dir, "secrets"), 0o700))
 	require.NoError(p.t, os.WriteFile(filepath.Join(p.dir, "secrets", "hub"), []byte("hidden-token"), 0o600))
@@ -289,12 +289,14 @@ image: llama
 model: %s
 parameters: {threads: [1], parallel: [1, 8], ubatch-size: [32, 512]}
 baseline: {threads: 1, parallel: 1, ubatch-size: 512}
-optimization: {strategy: grid_search, objective: minimize_ttft, load_timeout: 1m}
+optimization: {strategy: grid_search, objective: minimize_ttft, load_timeout: 1m, repeats: 5}
 benchmark: {traffic_scenarios: ["D(32,64)"], num_concurrency: [8], max_requests_per_iteration: 16, max_time_per_iteration: 1}
 resources: {accelerator: cpu}
 `, os.Getenv(gguf)))
 		f.done(t, "llama")
 		require.Zero(t, p.leftover(l))
-		t.Log(f.call(t, "best", "llama"))
+		best := f.call(t, "best", "llama")
+		t.Logf("%s\n%s", f.call(t, "experiments", "llama", "--confirmations"), best)
+		require.Contains(t, best, "the baseline's speed (95 %", "eight slots for eight users answer sooner than one")
 	})
 }
