@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/node"
@@ -213,5 +214,6 @@ func (c Config) secret(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading secret %q: %w", name, err)
 	}
-	return string(data), nil
+	// Most editors, and echo, end a file with a line's end that nobody means.
+	return strings.TrimRight(string(data), "\r\n"), nil
 }

@@ -9,16 +9,19 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 )
 
 // A Mask is the values that must not leave the worker.
 type Mask []string
 
 // New keeps the values, the longest first, so that one which contains
-// another is masked whole.
+// another is masked whole. A line's end that its file has is no part of a value:
+// without it, too, it must not be seen.
 func New(values map[string]string) Mask {
 	var m Mask
 	for _, v := range values {
+		v = strings.TrimRight(v, "\r\n")
 		if v != "" && !slices.Contains(m, v) {
 			m = append(m, v)
 		}

@@ -348,6 +348,21 @@ func TestSecretsStayHere(t *testing.T) {
 	require.NotContains(t, string(data)+text+s.log("progress"), "hunter-2-hunter")
 }
 
+// An engine that fetches its model itself, where it runs, is given the token for
+// that; one whose model was fetched for it is not.
+func TestTokenForAnEngineThatFetches(t *testing.T) {
+	for launcher, want := range map[string]bool{"kubernetes": true, "local": false} {
+		s := newStand(t, testengine.Tells)
+		s.config.Launchers["kubernetes"] = s.config.Launchers["local"]
+		s.config.Secret = func(string) (string, error) { return "hunter-2-hunter\n", nil }
+		s.spec.Launcher, s.spec.Models[0].TokenSecret = launcher, "hub"
+		requireOutcome(t, experiment.OutcomeSuccess, s.do(t.Context()))
+		text := s.log("engine")
+		require.Equal(t, want, strings.Contains(text, "HF_TOKEN="+strings.Repeat("*", len("hunter-2-hunter"))+"\n"), text)
+		require.NotContains(t, text, "hunter-2-hunter")
+	}
+}
+
 // The engine sees its devices and a small environment, not the worker's.
 func TestEngineSeesItsDevicesOnly(t *testing.T) {
 	t.Setenv("SOMETHING_OF_THE_WORKER", "1")
