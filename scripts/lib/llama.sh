@@ -26,22 +26,24 @@ llama_stand() {
 }
 
 # llama_install SOURCE FOLDER: beside it first, so that it is whole or not there.
-llama_install() {
-  local source=$1 folder=$2 part
+# In a shell of its own, whose end takes what is not whole with it.
+llama_install() (
+  source=$1 folder=$2
   need_llama
   mkdir -p "${folder%/*}"
   part=$(mktemp -d "$folder.XXXXXX")
+  trap 'rm -rf "$part"' EXIT
+  trap 'exit 130' INT TERM
   say "installing llama.cpp's library (node-llama-cpp, 85 MB) into $folder"
   cp "$source"/{package.json,package-lock.json,server.mjs} "$part"
   # Versions and digests are the lock file's, no script of a package runs, and of
   # the prebuilt libraries one is fetched. (npm ci would insist on the others.)
   if ! (cd "$part" && npm install --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error >&2); then
-    rm -rf "$part"
     die "npm could not install the llama.cpp stand"
   fi
   # Another may have been faster.
-  mv -T "$part" "$folder" 2>/dev/null || rm -rf "$part"
-}
+  mv -T "$part" "$folder" 2>/dev/null || [[ -e $folder ]]
+)
 
 # llama_model prints the path of the model of random weights, made if missing.
 llama_model() {
