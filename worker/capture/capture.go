@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -114,3 +115,13 @@ func (r *ring) add(b []byte) (dropped int64) {
 }
 
 func (r *ring) content() (first, second []byte) { return r.buf[r.next:], r.buf[:r.next] }
+
+// Text reads what was captured in a file, as text; a file that cannot be read has
+// nothing to say.
+func Text(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.ToValidUTF8(string(data), "\uFFFD")
+}

@@ -3,8 +3,6 @@ package docker
 import (
 	"context"
 	"fmt"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,16 +100,8 @@ func (v *server) await(ctx context.Context, waiting client.ContainerWaitResult) 
 func (v *server) URL() string           { return v.url }
 func (v *server) Facts() launch.Facts   { return v.facts }
 func (v *server) Done() <-chan struct{} { return v.done }
+func (v *server) Log() string           { return capture.Text(v.log) }
 func (v *server) End() launch.End       { return v.end }
-
-// Log reads what was captured; a file that cannot be read has nothing to say.
-func (v *server) Log() string {
-	data, err := os.ReadFile(v.log)
-	if err != nil {
-		return ""
-	}
-	return strings.ToValidUTF8(string(data), "\uFFFD")
-}
 
 // Stop asks the container to end, removes it after grace, and proves it gone.
 func (v *server) Stop(ctx context.Context, grace time.Duration) error {

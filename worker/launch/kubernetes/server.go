@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -327,16 +326,8 @@ func endOf(pod *unstructured.Unstructured) (launch.End, bool) {
 func (v *server) URL() string           { return v.url }
 func (v *server) Facts() launch.Facts   { return v.facts }
 func (v *server) Done() <-chan struct{} { return v.done }
+func (v *server) Log() string           { return capture.Text(v.log) }
 func (v *server) End() launch.End       { return v.end }
-
-// Log reads what was captured; a file that cannot be read has nothing to say.
-func (v *server) Log() string {
-	data, err := os.ReadFile(v.log)
-	if err != nil {
-		return ""
-	}
-	return strings.ToValidUTF8(string(data), "\uFFFD")
-}
 
 // Stop deletes everything of the launch, and waits until its pod is gone.
 func (v *server) Stop(ctx context.Context, grace time.Duration) error {

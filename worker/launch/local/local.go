@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fleetune/fleetune/worker/capture"
 	"github.com/fleetune/fleetune/worker/device"
 	"github.com/fleetune/fleetune/worker/launch"
 	"github.com/fleetune/fleetune/worker/launch/port"
@@ -183,6 +184,7 @@ func (v *server) watch() {
 func (v *server) URL() string           { return v.url }
 func (v *server) Facts() launch.Facts   { return v.facts }
 func (v *server) Done() <-chan struct{} { return v.done }
+func (v *server) Log() string           { return capture.Text(v.log) }
 
 func (v *server) End() launch.End {
 	end := launch.End{Code: v.exit.Code, OOM: v.exit.OOM, Stopped: v.stopped.Load()}
@@ -190,15 +192,6 @@ func (v *server) End() launch.End {
 		end.Code, end.Signal = -1, v.exit.Signal.String()
 	}
 	return end
-}
-
-// Log reads what was captured; a file that cannot be read has nothing to say.
-func (v *server) Log() string {
-	data, err := os.ReadFile(v.log)
-	if err != nil {
-		return ""
-	}
-	return strings.ToValidUTF8(string(data), "\uFFFD")
 }
 
 // Stop sends SIGTERM to the engine's group, and after grace SIGKILL to its
