@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
+	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/rehearse"
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/terminal"
 )
-
-// examples is how many rendered experiments a dry run shows.
-const examples = 2
 
 // A rehearsal is what --dry-run tells about a task file, and its JSON.
 type rehearsal struct {
@@ -27,8 +26,14 @@ type rehearsal struct {
 	Exact bool     `json:"exact"`
 	// Planned is how many experiments the budget and the space allow.
 	Planned int `json:"planned"`
-	// Cells that every experiment of a serving task measures.
-	Cells []task.Cell `json:"cells,omitempty"`
+	// Objectives, and what a serving task promises.
+	Objectives []task.Objective `json:"objectives,omitempty"`
+	SLO        *task.SLO        `json:"slo,omitempty"`
+	// Cells that every experiment of a serving task measures, and what ends
+	// each, whichever comes first.
+	Cells        []task.Cell `json:"cells,omitempty"`
+	CellRequests int         `json:"cell_requests,omitempty"`
+	CellSeconds  float64     `json:"cell_seconds,omitempty"`
 	// Image of the engine's container, and the device that is simulated.
 	Image     string    `json:"image,omitempty"`
 	Simulated string    `json:"simulated,omitempty"`
@@ -48,11 +53,11 @@ type example struct {
 }
 
 // dryRun rehearses every file before it says that one has errors.
-func (a *app) dryRun(files []taskFile) error {
+func (a *app) dryRun(files []taskFile, examples int) error {
 	list := []rehearsal{}
 	failed := 0
 	for _, f := range files {
-		r, problems := rehearsed(f)
+		r, problems := rehearsed(f, examples)
 		for _, p := range problems {
 			if p.Severity == task.Error || !a.json {
 				a.complain(p.String())
@@ -75,13 +80,13 @@ func (a *app) dryRun(files []taskFile) error {
 		}
 	}
 	if failed > 0 {
-		return usage(fmt.Errorf("%s", plural(failed, "task file has errors", "task files have errors")))
+		return mistaken(failed)
 	}
 	return nil
 }
 
 // rehearsed returns nil and the problems where one of them is an error.
-func rehearsed(f taskFile) (*rehearsal, []task.Problem) {
+func rehearsed(f taskFile, examples int) (*rehearsal, []task.Problem) {
 	found := rehearse.Task(f.spec, f.bundle, examples)
 	task.Locate(f.name, f.source, found.Problems)
 	for i := range found.Problems {
@@ -92,6 +97,10 @@ func rehearsed(f taskFile) (*rehearsal, []task.Problem) {
 	}
 	r := &rehearsal{File: f.path, Task: f.spec.Name, Warnings: append(append([]task.Problem{}, f.warnings...), found.Problems...),
 		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, Planned: found.Planned, Cells: found.Cells, Image: found.Image, Simulated: found.Simulated, Examples: []example{}}
+	r.Objectives = f.spec.Optimization.Objectives
+	if serving := f.spec.Serving; serving != nil {
+		r.SLO, r.CellRequests, r.CellSeconds = serving.SLO, serving.Benchmark.CellRequests, time.Duration(serving.Benchmark.CellTime).Seconds()
+	}
 	var order []string
 	for _, parameter := range f.spec.Space.Parameters {
 		order = append(order, parameter.Name)
@@ -121,7 +130,10 @@ func (a *app) printRehearsal(r rehearsal) error {
 			cells[i] = c.String()
 		}
 		f.add("cells", "%s", strings.Join(cells, ", "))
+		f.add("each cell", "%s, or %s at the most", plural(r.CellRequests, "request", "requests"), terminal.Duration(time.Duration(r.CellSeconds*float64(time.Second))))
 	}
+	f.add("objective", "%s", objectives(v1.Task{Objectives: r.Objectives}))
+	f.add("promised", "%s", terms(r.SLO))
 	if r.Image != "" {
 		f.add("image", "%s", r.Image)
 	}
@@ -154,6 +166,22 @@ func (a *app) printRehearsal(r rehearsal) error {
 		}
 	}
 	return f.err
+}
+
+// terms writes what an SLO promises; empty without one.
+func terms(slo *task.SLO) string {
+	if slo == nil {
+		return ""
+	}
+	var list []string
+	for _, term := range slo.Terms {
+		text := fmt.Sprintf("%s ≤ %s", term.Metric, terminal.Seconds(term.Threshold))
+		if term.HardFail {
+			text += fmt.Sprintf(" (infeasible above %s)", terminal.Seconds(term.Threshold*(1+term.FailRatio)))
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, ", ")
 }
 
 func size(r rehearsal) string {

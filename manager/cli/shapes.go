@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -14,11 +16,16 @@ import (
 // file that a model names, else what lies on this machine, under the model's
 // path or in the hub's cache. A model that is not here is none the worse for
 // it: the worker looks where it has the model.
-func attachShapes(dir string, s *task.Serving) ([]byte, error) {
+func attachShapes(dir string, s *task.Serving) ([]byte, []task.Problem) {
 	var sources []string
 	found := map[string][]byte{}
+	var problems []task.Problem
 	for i, m := range s.Models {
 		if m.Config != "" {
+			if _, err := os.Stat(filepath.Join(dir, m.Config)); err != nil {
+				problems = append(problems, task.Problem{Field: rehearse.ModelField(s, i) + ".config", Severity: task.Error,
+					Message: fmt.Sprintf("names the file %q, which cannot be read: %v", m.Config, reason(err)), Expected: "the model's config.json, beside the task file"})
+			}
 			sources = append(sources, m.Config)
 			continue
 		}
@@ -27,11 +34,22 @@ func attachShapes(dir string, s *task.Serving) ([]byte, error) {
 			found[rehearse.ConfigFile(i)] = data
 		}
 	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
 	data, _, err := bundle.PackWith(dir, sources, found)
 	if err != nil {
-		return nil, fmt.Errorf("model.config: %w", err)
+		return nil, []task.Problem{{Field: "model", Severity: task.Error, Message: err.Error()}}
 	}
 	return data, nil
+}
+
+// reason is what the system says, without the call and the path.
+func reason(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // configHere is where this machine would have a model's configuration.

@@ -20,6 +20,7 @@ import (
 func (a *app) submitCommand() *cobra.Command {
 	var name string
 	var watch, dry bool
+	var examples int
 	cmd := &cobra.Command{Use: "submit FILE…", Short: "Hand task files in and print the tasks' names",
 		Long: `Hand task files in and print the tasks' names. The files that a task names as
 sources are read beside it and travel with it. "-" reads a task from standard input.
@@ -39,7 +40,7 @@ the constraints leave, and the first rendered commands.`,
 				return err
 			}
 			if dry {
-				return a.dryRun(files)
+				return a.dryRun(files, examples)
 			}
 			return a.submit(ctx, files, name, watch)
 		})}
@@ -47,6 +48,7 @@ the constraints leave, and the first rendered commands.`,
 	flags.StringVar(&name, "name", "", "take this name instead of the file's task_name")
 	flags.BoolVar(&watch, "watch", false, "show how it goes until the task has ended")
 	flags.BoolVar(&dry, "dry-run", false, "check and show what would run; start nothing")
+	flags.IntVar(&examples, "examples", 2, "how many experiments --dry-run shows, the baseline aside")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -80,10 +82,15 @@ func (a *app) readTasks(paths []string) ([]taskFile, error) {
 		files = append(files, f)
 	}
 	if failed > 0 {
-		return nil, &exitError{code: ExitUsage, err: fmt.Errorf("%s", plural(failed, "task file has errors", "task files have errors")),
-			next: "correct them; --dry-run checks without starting anything"}
+		return nil, mistaken(failed)
 	}
 	return files, nil
+}
+
+// mistaken is the error of task files whose mistakes are printed already.
+func mistaken(files int) error {
+	return &exitError{code: ExitUsage, err: fmt.Errorf("%s", plural(files, "task file has errors", "task files have errors")),
+		next: "correct them; --dry-run checks without starting anything"}
 }
 
 // readTask reads one file. Errors in it are printed and make errQuiet.
@@ -120,10 +127,11 @@ func (a *app) readTask(path string) (taskFile, error) {
 		return f, errQuiet
 	}
 	if f.spec.Serving != nil {
-		if f.bundle, err = attachShapes(dir, f.spec.Serving); err != nil {
-			return f, usage(fmt.Errorf("%s: %w", path, err))
+		var wrong []task.Problem
+		if f.bundle, wrong = attachShapes(dir, f.spec.Serving); len(wrong) == 0 {
+			wrong = rehearse.Shape(f.spec.Serving, f.bundle)
 		}
-		if wrong := rehearse.Shape(f.spec.Serving, f.bundle); len(wrong) > 0 {
+		if len(wrong) > 0 {
 			for _, p := range task.Locate(f.name, f.source, wrong) {
 				p.File = path
 				a.complain(p.String())

@@ -120,6 +120,10 @@ func (r *Rehearsal) plan(t *task.Task) {
 	// A baseline that is no point of the space is an experiment more.
 	if s := t.Serving; s != nil && !s.NoBaseline && len(s.Baseline) < len(t.Space.Parameters) {
 		most++
+		if budget := t.Optimization.MaxIterations; t.Optimization.Strategy == "grid_search" && most == float64(budget+1) {
+			r.warn("optimization.max_iterations", fmt.Sprintf("is %d, one of which is the baseline: the last point of the grid is not measured", budget),
+				fmt.Sprintf("%d, or baseline: false", budget+1))
+		}
 	}
 	r.Planned = int(math.Min(float64(t.Optimization.MaxIterations), most))
 }

@@ -1,7 +1,6 @@
 package rehearse
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -59,15 +58,16 @@ func (r *Rehearsal) serving(t *task.Task, examples int) {
 	if r.Failed() {
 		return
 	}
-	if !s.NoBaseline && examples > 0 {
-		r.Examples = append(r.Examples, r.example(e, t, experiment.Baseline, s.Baseline))
-	}
 	points, err := search.First(t.Space)
 	if err != nil {
 		r.fail("parameters", err.Error(), "")
 		return
 	}
-	r.look(e, t, points, examples)
+	p := planner{engine: e, task: t, memory: memoryOf(t)}
+	if !s.NoBaseline && examples > 0 {
+		r.Examples = append(r.Examples, p.example(experiment.Baseline, s.Baseline))
+	}
+	r.look(&p, points, examples)
 }
 
 // simulated refuses what the simulated engine cannot stand in for.
@@ -84,21 +84,19 @@ func (r *Rehearsal) simulated(s *task.Serving, e *engine.Engine) {
 	}
 }
 
-func (r *Rehearsal) look(e *engine.Engine, t *task.Task, points func(func(space.Point) bool), examples int) {
+func (r *Rehearsal) look(p *planner, points func(func(space.Point) bool), examples int) {
 	seen := map[string]bool{}
 	shown := 0
-	var refusal error
-	for p := range points {
+	var refusal string
+	for point := range points {
 		if r.Looked++; r.Looked > lookAt {
 			r.Looked--
 			break
 		}
-		plan, err := e.Plan(t.Serving, p)
-		if err != nil {
-			refusal = errors.Join(refusal, err)
-			if r.Refused++; r.Refused > 1 {
-				refusal = err
-			}
+		plan, refused := p.plan(point)
+		if refused != "" {
+			refusal = refused
+			r.Refused++
 		} else {
 			key := plan.Key()
 			if seen[key] {
@@ -107,18 +105,19 @@ func (r *Rehearsal) look(e *engine.Engine, t *task.Task, points func(func(space.
 			seen[key] = true
 		}
 		if shown < examples {
-			r.Examples = append(r.Examples, r.example(e, t, experiment.Search, p))
+			r.Examples = append(r.Examples, p.example(experiment.Search, point))
 			shown++
 		}
 	}
 	switch {
 	case r.Refused == r.Looked:
-		r.fail("parameters", "has no configuration that the engine takes: "+refusal.Error(), "")
+		r.fail("parameters", "has no configuration that can run: "+refusal, "")
 	case r.Refused > 0:
-		r.warn("parameters", fmt.Sprintf("has %d configurations of %d that the engine refuses (%v); they end as infeasible", r.Refused, r.Looked, refusal), "a constraint that leaves them out")
+		r.warn("parameters", fmt.Sprintf("%d of %d configurations cannot run; one of them: %s", r.Refused, r.Looked, refusal),
+			"a constraint that leaves them out")
 	}
 	if r.Same > 0 {
-		r.warn("parameters", fmt.Sprintf("has %d configurations of %d that start the engine just like another one", r.Same, r.Looked), "")
+		r.warn("parameters", fmt.Sprintf("%d of %d configurations start the engine just like another one", r.Same, r.Looked), "")
 	}
 }
 
@@ -126,16 +125,74 @@ func (r *Rehearsal) warn(field, message, expected string) {
 	r.Problems = append(r.Problems, task.Problem{Field: field, Severity: task.Warning, Message: message, Expected: expected})
 }
 
+// A planner turns points into experiments as a worker will.
+type planner struct {
+	engine *engine.Engine
+	task   *task.Task
+	memory memory
+}
+
+// memory of the device that an experiment will have.
+type memory struct {
+	bytes int64 // 0 where it is not known
+	of    string
+}
+
+// memoryOf is the memory that the task's devices have: that of the simulated
+// GPU, else the largest of those that the task accepts where they are known,
+// else the least that it asks for.
+func memoryOf(t *task.Task) memory {
+	if s := t.Serving.Simulate; s != nil {
+		if gpu, err := hardware.Lookup(s.GPU); err == nil {
+			return memory{gpu.Memory, gpu.Product}
+		}
+	}
+	most, known := memory{}, 0
+	accelerator := strings.ToLower(t.Resources.Accelerator)
+	for _, gpu := range hardware.Table() {
+		device := node.Device{Vendor: gpu.Vendor(), Model: gpu.Product, Memory: gpu.Memory, Health: node.Healthy}
+		model := !slices.Contains([]string{"", node.AnyAccelerator, node.AnyGPU, device.Vendor}, accelerator)
+		if !model || !t.Resources.Accepts(device) {
+			continue
+		}
+		if known++; gpu.Memory > most.bytes {
+			most = memory{gpu.Memory, gpu.Product}
+		}
+	}
+	if known > 1 {
+		most.of += ", the largest that the task takes"
+	}
+	if most.bytes == 0 && t.Resources.Memory > 0 {
+		return memory{t.Resources.Memory, "a device of resources.memory"}
+	}
+	return most
+}
+
+// plan is the configuration of a point, and why it cannot run; "" where it
+// can, as far as is known.
+func (p *planner) plan(point space.Point) (plan engine.Plan, refused string) {
+	plan, err := p.engine.Plan(p.task.Serving, point)
+	if err != nil {
+		return plan, err.Error()
+	}
+	if a := plan.Model.Architecture; a != nil {
+		if estimate := p.engine.Estimate(*a, plan, p.memory.bytes); !estimate.Fits {
+			return plan, "on " + p.memory.of + ": " + estimate.Why
+		}
+	}
+	return plan, ""
+}
+
 // example shows how an experiment would start the engine.
-func (r *Rehearsal) example(e *engine.Engine, t *task.Task, purpose experiment.Purpose, p space.Point) Example {
-	s := t.Serving
-	out := Example{Purpose: purpose, Parameters: p, Steps: []Step{}, Devices: 1}
+func (p *planner) example(purpose experiment.Purpose, point space.Point) Example {
+	s := p.task.Serving
+	out := Example{Purpose: purpose, Parameters: point, Steps: []Step{}, Devices: 1}
 	if s.Endpoint != nil {
 		return out
 	}
-	plan, err := e.Plan(s, p)
-	if err != nil {
-		out.Refused = err.Error()
+	plan, refused := p.plan(point)
+	out.Refused = refused
+	if len(plan.Engine) == 0 {
 		return out
 	}
 	out.Notes = plan.Notes
@@ -151,12 +208,8 @@ func (r *Rehearsal) example(e *engine.Engine, t *task.Task, purpose experiment.P
 	line += render.ShellLine(plan.Command(engine.CommandOptions{Program: s.Program, ServedName: s.Benchmark.ModelName,
 		Port: examplePort, Container: s.Launcher != "local", Metrics: true}))
 	out.Steps = append(out.Steps, Step{Step: "engine", Command: line})
-	if a := plan.Model.Architecture; a != nil {
-		estimate := e.Estimate(*a, plan, t.Resources.Memory)
-		out.Notes = append(slices.Clone(out.Notes), fmt.Sprintf("needs at least %s on each of %d devices", node.Bytes(estimate.Total), plan.Devices()))
-		if !estimate.Fits {
-			out.Refused = estimate.Why
-		}
+	if a := plan.Model.Architecture; a != nil && refused == "" {
+		out.Notes = append(slices.Clone(out.Notes), p.engine.Estimate(*a, plan, p.memory.bytes).String())
 	}
 	return out
 }
@@ -164,6 +217,14 @@ func (r *Rehearsal) example(e *engine.Engine, t *task.Task, purpose experiment.P
 // ConfigFile is where a bundle holds the config.json of a model that names
 // none itself.
 func ConfigFile(model int) string { return fmt.Sprintf("models/%d/config.json", model) }
+
+// ModelField is where a task file names a model.
+func ModelField(s *task.Serving, model int) string {
+	if len(s.Models) == 1 {
+		return "model"
+	}
+	return fmt.Sprintf("model[%d]", model)
+}
 
 // Shape reads the models' configurations from the bundle that came with the
 // task, for the estimate of memory.
@@ -175,10 +236,7 @@ func Shape(s *task.Serving, files []byte) []task.Problem {
 	var problems []task.Problem
 	for i := range s.Models {
 		m := &s.Models[i]
-		field, name := "model", ConfigFile(i)
-		if len(s.Models) > 1 {
-			field = fmt.Sprintf("model[%d]", i)
-		}
+		field, name := ModelField(s, i), ConfigFile(i)
 		if m.Config != "" {
 			name = path.Clean(m.Config)
 		}

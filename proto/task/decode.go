@@ -52,6 +52,7 @@ func Locate(name string, data []byte, problems []Problem) []Problem {
 	for i := range problems {
 		problems[i].File = name
 		problems[i].Line, problems[i].Column = index.Place(problems[i].Field)
+		problems[i].Field = index.Written(problems[i].Field)
 	}
 	return problems
 }

@@ -59,27 +59,44 @@ func (d *decoder) adapt() {
 			if key == "parameters" {
 				e.Key = strings.TrimLeft(e.Key, "-")
 			}
-			omitNull(e.Value)
+			eachValue(e.Value, omitNull)
+			eachValue(e.Value, asJSON)
 		}
+	}
+}
+
+// eachValue visits the values of a parameter, whatever its form.
+func eachValue(n *document.Node, visit func(*document.Node)) {
+	switch n.Kind {
+	case document.List:
+		for _, item := range n.Items {
+			visit(item)
+		}
+	case document.Map:
+		for _, key := range []string{"values", "choices"} {
+			if list := n.Get(key); list != nil && list.Kind == document.List {
+				eachValue(list, visit)
+			}
+		}
+	default:
+		visit(n)
 	}
 }
 
 // omitNull gives null the text that stands for the engine's own choice.
 func omitNull(n *document.Node) {
-	switch n.Kind {
-	case document.Null:
+	if n.Kind == document.Null {
 		n.Kind, n.Source = document.Text, Omitted
-	case document.List:
-		for _, item := range n.Items {
-			omitNull(item)
-		}
-	case document.Map:
-		for _, key := range []string{"values", "choices"} {
-			if list := n.Get(key); list != nil && list.Kind == document.List {
-				omitNull(list)
-			}
-		}
-	default: // values stay
+	}
+}
+
+// asJSON makes a mapping the JSON that an engine reads.
+func asJSON(n *document.Node) {
+	if n.Kind != document.Map {
+		return
+	}
+	if text, err := n.MarshalJSON(); err == nil { // else the binder says what is wrong
+		n.Kind, n.Source, n.Entries = document.Text, string(text), nil
 	}
 }
 
@@ -349,7 +366,7 @@ func (d *decoder) slo(s *Serving) {
 		case *t.Threshold <= 0 || *t.Threshold > 1e6:
 			d.Fail(at+".threshold", fmt.Sprintf("is %v", *t.Threshold), "seconds, above 0")
 		default:
-			slo.Terms = append(slo.Terms, SLOTerm{Metric: metric, Threshold: *t.Threshold, Weight: t.Weight, HardFail: t.HardFail, FailRatio: t.FailRatio})
+			slo.Terms = append(slo.Terms, SLOTerm{Metric: metric, Threshold: float64(*t.Threshold), Weight: t.Weight, HardFail: t.HardFail, FailRatio: t.FailRatio})
 		}
 	}
 	for _, m := range []struct {

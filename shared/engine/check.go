@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -109,12 +110,15 @@ func (e *Engine) checkValues(at string, flag *Flag, p space.Parameter) []Finding
 	case space.Choice:
 	}
 	var found []Finding
-	for _, value := range values {
+	for i, value := range values {
 		if value == task.Omitted {
 			continue
 		}
 		if f, ok := e.checkValue(flag, value); ok {
 			f.Path = at
+			if p.Type == space.Choice && len(values) > 1 {
+				f.Path = fmt.Sprintf("%s[%d]", at, i)
+			}
 			found = append(found, f)
 		}
 	}
@@ -151,7 +155,12 @@ func (e *Engine) checkValue(flag *Flag, value any) (Finding, bool) {
 		}
 	case List:
 		return Finding{}, false
-	case Text, JSON:
+	case JSON:
+		// Some take a word or a number instead.
+		if (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) && !json.Valid([]byte(text)) {
+			return wrong("JSON")
+		}
+	case Text:
 	}
 	if len(flag.Choices) == 0 {
 		if _, ok := value.(bool); ok {
@@ -208,9 +217,11 @@ func (e *Engine) checkAxis(at string, p space.Parameter) []Finding {
 		if value == task.Omitted || slices.Contains(fields[i].Values, text) {
 			continue
 		}
-		f := Finding{Path: at, Message: fmt.Sprintf("has the value %q", text), Expected: "one of " + strings.Join(fields[i].Values, ", "), Nearest: space.Nearest(text, fields[i].Values)}
-		if n, err := strconv.Atoi(text); degree && err == nil && n > 0 {
-			f.Warning, f.Nearest = true, ""
+		f := Finding{Path: at, Message: fmt.Sprintf("has the value %q", text), Expected: "one of " + strings.Join(fields[i].Values, ", ")}
+		if !degree {
+			f.Nearest = space.Nearest(text, fields[i].Values)
+		} else if n, err := strconv.Atoi(text); err == nil && n > 0 {
+			f.Warning = true
 			f.Expected = "usually " + strings.Join(fields[i].Values, ", ") + ": attention heads have to divide by it"
 		}
 		found = append(found, f)

@@ -14,6 +14,8 @@ import (
 // may still run out.
 type Estimate struct {
 	Parts []Part
+	// Devices that the configuration takes.
+	Devices int
 	// Total of the parts, and Device the memory there is; 0 is unknown.
 	Total, Device int64
 	// Budget is what the engine may use of the device.
@@ -69,7 +71,7 @@ type budgeting struct {
 }
 
 func (b *budgeting) estimate(device int64) Estimate {
-	est := Estimate{Device: device, Budget: b.budget(device), Fits: true, KVBytesPerToken: b.kvPerToken()}
+	est := Estimate{Devices: b.plan.World.Size, Device: device, Budget: b.budget(device), Fits: true, KVBytesPerToken: b.kvPerToken()}
 	weights := int64(b.weights())
 	cache := est.KVBytesPerToken * b.kvTokens()
 	est.Parts = []Part{{"weights", weights}, {"activations", int64(b.activations())}, {"KV cache", cache}, {"context", margin}}
@@ -331,19 +333,27 @@ func (b *budgeting) defaultOf(flag string) string {
 	return ""
 }
 
-func (b *budgeting) why(est Estimate) string {
+// String says what is needed, where, and of what there is.
+func (e Estimate) String() string {
 	var parts []string
-	for _, part := range est.Parts {
+	for _, part := range e.Parts {
 		if part.Bytes > 0 {
 			parts = append(parts, fmt.Sprintf("%s %s", part.Name, size(part.Bytes)))
 		}
 	}
 	where := "its device"
-	if n := b.plan.World.Size; n > 1 {
-		where = fmt.Sprintf("each of %d devices", n)
+	if e.Devices > 1 {
+		where = fmt.Sprintf("each of %d devices", e.Devices)
 	}
-	text := fmt.Sprintf("needs at least %s on %s (%s), and %s may be used of %s",
-		size(est.Total), where, strings.Join(parts, ", "), size(est.Budget), size(est.Device))
+	text := fmt.Sprintf("needs at least %s on %s (%s)", size(e.Total), where, strings.Join(parts, ", "))
+	if e.Device > 0 {
+		text += fmt.Sprintf(", and %s may be used of %s", size(e.Budget), size(e.Device))
+	}
+	return text
+}
+
+func (b *budgeting) why(est Estimate) string {
+	text := est.String()
 	if n := b.enough(est.Device); n > 0 {
 		text += fmt.Sprintf("; tp %d would fit", n)
 	}

@@ -31,6 +31,12 @@ type GPU struct {
 	Source string
 }
 
+// Vendor that made it, as a node names the vendors of its devices.
+func (g GPU) Vendor() string {
+	maker, _, _ := strings.Cut(g.Product, " ")
+	return strings.ToLower(maker)
+}
+
 const (
 	tera = 1e12
 	giga = 1e9
@@ -38,8 +44,8 @@ const (
 	gib = 1 << 30
 )
 
-// table lists the GPUs, by maker and age.
-func table() []GPU {
+// Table lists the GPUs, by maker and age.
+func Table() []GPU {
 	return []GPU{
 		{Name: "t4", Product: "NVIDIA T4", Memory: 16 * gib, Bandwidth: 320 * giga, Half: 65 * tera, INT8: 130 * tera,
 			Link: 16 * giga, Power: 70, Source: "NVIDIA T4 data sheet"},
@@ -83,7 +89,7 @@ func table() []GPU {
 // Names lists the GPUs in the order of the table.
 func Names() []string {
 	var names []string
-	for _, g := range table() {
+	for _, g := range Table() {
 		names = append(names, g.Name)
 	}
 	return names
@@ -98,7 +104,7 @@ func Lookup(name string) (GPU, error) {
 	if full, ok := short[wanted]; ok {
 		wanted = plain(full)
 	}
-	for _, g := range table() {
+	for _, g := range Table() {
 		if plain(g.Name) == wanted || plain(g.Product) == wanted {
 			return g, nil
 		}

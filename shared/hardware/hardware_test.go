@@ -7,7 +7,7 @@ import (
 )
 
 func TestEveryGPUIsWholeAndFoundByItsNames(t *testing.T) {
-	for _, g := range table() {
+	for _, g := range Table() {
 		require.Positive(t, g.Memory, g.Name)
 		require.Positive(t, g.Bandwidth, g.Name)
 		require.Positive(t, g.Half, g.Name)

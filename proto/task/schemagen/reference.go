@@ -46,8 +46,8 @@ func fillReference(page []byte, c comments) ([]byte, error) {
 		{"`parallel_config`", form.ParallelConfig{}},
 		{"`benchmark`", form.Benchmark{}},
 		{"`slo`", form.SLO{}},
-		{"`slo.latency`, `slo.ttft`, `slo.tpot`", form.SLOMetric{}},
-		{"A percentile of an SLO", form.SLOTerm{}},
+		{"`slo.latency`, `slo.ttft`, `slo.tpot`", form.SLOMetricForm{}},
+		{"A percentile of an SLO", form.SLOTermForm{}},
 		{"`endpoint`", form.Endpoint{}},
 		{"`simulate`", form.Simulate{}},
 		{"`storage`", form.Storage{}},
@@ -145,7 +145,9 @@ func named(t reflect.Type) string {
 		return "relative path"
 	case reflect.TypeFor[form.Memory]():
 		return "amount with a unit"
-	case reflect.TypeFor[form.Duration](), reflect.TypeFor[form.Timeout]():
+	case reflect.TypeFor[form.SLOMetric](), reflect.TypeFor[form.SLOTerm]():
+		return "seconds, text with units, or mapping"
+	case reflect.TypeFor[form.Duration](), reflect.TypeFor[form.Timeout](), reflect.TypeFor[form.Limit]():
 		return "seconds, or text with units"
 	}
 	switch t.Kind() {

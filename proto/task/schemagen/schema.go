@@ -92,6 +92,12 @@ func mapped(t reflect.Type, c comments) *jsonschema.Schema {
 		return anyOf(argv, long(form.StepForm{}))
 	case reflect.TypeFor[form.Objective]():
 		return anyOf(pattern(`^(minimize|maximize)[_ ]\S+$`), long(form.ObjectiveForm{}))
+	case reflect.TypeFor[form.SLOMetric]():
+		return anyOf(append(limit().AnyOf, long(form.SLOMetricForm{}))...)
+	case reflect.TypeFor[form.SLOTerm]():
+		return anyOf(append(limit().AnyOf, long(form.SLOTermForm{}))...)
+	case reflect.TypeFor[form.Limit]():
+		return limit()
 	case reflect.TypeFor[form.Racing]():
 		return anyOf(&jsonschema.Schema{Type: "boolean"}, long(form.RacingForm{}))
 	case reflect.TypeFor[form.Word]():
@@ -111,9 +117,14 @@ func mapped(t reflect.Type, c comments) *jsonschema.Schema {
 	case reflect.TypeFor[form.Duration]():
 		return anyOf(&jsonschema.Schema{Type: "number", Minimum: "0"}, text())
 	case reflect.TypeFor[form.Timeout]():
-		return anyOf(&jsonschema.Schema{Type: "number", ExclusiveMinimum: "0"}, text())
+		return limit()
 	}
 	return nil
+}
+
+// limit is a time above 0.
+func limit() *jsonschema.Schema {
+	return anyOf(&jsonschema.Schema{Type: "number", ExclusiveMinimum: "0"}, text())
 }
 
 func anyOf(schemas ...*jsonschema.Schema) *jsonschema.Schema {

@@ -20,6 +20,15 @@ func NewIndex(root *Node) *Index { return &Index{root: root, aliases: map[string
 // Alias makes a second path lead to where the first one does.
 func (x *Index) Alias(path, to string) { x.aliases[path] = to }
 
+// Written is the path as it stands in the document, where it is known by
+// another.
+func (x *Index) Written(path string) string {
+	if to, ok := x.aliases[path]; ok {
+		return to
+	}
+	return path
+}
+
 // Has says whether a path stands in the document.
 func (x *Index) Has(path string) bool {
 	_, _, rest := x.walk(path)
@@ -30,10 +39,7 @@ func (x *Index) Has(path string) bool {
 // that does. A scalar is where it stands, anything else at its key, which is
 // what a reader looks for.
 func (x *Index) Place(path string) (line, column int) {
-	if to, ok := x.aliases[path]; ok {
-		path = to
-	}
-	line, column, _ = x.walk(path)
+	line, column, _ = x.walk(x.Written(path))
 	return line, column
 }
 

@@ -37,6 +37,21 @@ func (t *Timeout) BindNode(b *document.Binder, n *document.Node, at string) {
 	}
 }
 
+// A Limit is what a promise allows, in seconds: a number or a text with units.
+// Whether it makes sense is for the decoder.
+type Limit float64
+
+// BindNode reads seconds or a text.
+func (l *Limit) BindNode(b *document.Binder, n *document.Node, at string) {
+	if f, ok := n.Number(); ok {
+		*l = Limit(f)
+		return
+	}
+	if d, ok := bindDuration(b, n, at, 0); ok {
+		*l = Limit(d.Seconds())
+	}
+}
+
 func bindDuration(b *document.Binder, n *document.Node, at string, least time.Duration) (time.Duration, bool) {
 	const example = `seconds or a text with units, as in 90 or "1h30m"`
 	var d time.Duration

@@ -201,10 +201,10 @@ type SLO struct {
 	Steepness float64 `json:"steepness,omitempty" jsonschema:"minimum=0.000001,maximum=1000,default=0.1"`
 }
 
-// An SLOTerm bounds one figure.
-type SLOTerm struct {
+// An SLOTermForm bounds one figure.
+type SLOTermForm struct {
 	// The most that is promised, in seconds.
-	Threshold *float64 `json:"threshold,omitempty"`
+	Threshold *Limit `json:"threshold,omitempty"`
 	// How much a violation counts beside the others.
 	Weight float64 `json:"weight,omitempty" jsonschema:"minimum=0,maximum=1000000,default=1"`
 	// Whether a configuration that exceeds the threshold by more than
@@ -219,10 +219,10 @@ func (m *SLOMetric) Mean() *SLOTerm {
 	return &SLOTerm{Threshold: m.Threshold, Weight: m.Weight, HardFail: m.HardFail, FailRatio: m.FailRatio}
 }
 
-// An SLOMetric bounds the mean directly, and percentiles by name.
-type SLOMetric struct {
+// An SLOMetricForm bounds the mean directly, and percentiles by name.
+type SLOMetricForm struct {
 	// The most that the mean may be, in seconds.
-	Threshold *float64 `json:"threshold,omitempty"`
+	Threshold *Limit `json:"threshold,omitempty"`
 	// How much a violation counts beside the others.
 	Weight float64 `json:"weight,omitempty" jsonschema:"minimum=0,maximum=1000000,default=1"`
 	// Whether a configuration that exceeds the threshold by more than

@@ -106,6 +106,41 @@ func nearestDirection(word string) string {
 	return space.Nearest(word, []string{"minimize", "maximize"})
 }
 
+// An SLOMetric is an SLOMetricForm, or the threshold of the mean alone.
+type SLOMetric SLOMetricForm
+
+// BindNode reads a threshold or a mapping.
+func (m *SLOMetric) BindNode(b *document.Binder, n *document.Node, at string) {
+	if n := promise(b, n, at); n != nil {
+		b.Bind(n, at, (*SLOMetricForm)(m))
+	}
+}
+
+// An SLOTerm is an SLOTermForm, or its threshold alone.
+type SLOTerm SLOTermForm
+
+// BindNode reads a threshold or a mapping.
+func (t *SLOTerm) BindNode(b *document.Binder, n *document.Node, at string) {
+	if n := promise(b, n, at); n != nil {
+		b.Bind(n, at, (*SLOTermForm)(t))
+	}
+}
+
+// promise is the mapping that a promise stands for; nil where it is neither
+// that nor a threshold.
+func promise(b *document.Binder, n *document.Node, at string) *document.Node {
+	_, number := n.Number()
+	switch {
+	case n.Kind == document.Map:
+		return n
+	case number || n.Kind == document.Text:
+		return &document.Node{Kind: document.Map, Line: n.Line, Column: n.Column,
+			Entries: []document.Entry{{Key: "threshold", Line: n.Line, Column: n.Column, Value: n}}}
+	}
+	b.Mismatch(n, at, `a threshold, as in 0.5 or "500ms", or a mapping with threshold and weight`)
+	return nil
+}
+
 // Conditions say when parameters exist, in the order of the file.
 type Conditions []PlacedCondition
 
