@@ -111,6 +111,7 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	a.recordRoutes(api)
 	a.workerRoutes(api)
 	a.presetRoutes(api)
+	a.engineRoutes(api)
 	a.recipeRoutes(api)
 	a.eventRoutes(api)
 	complete(described.OpenAPI())

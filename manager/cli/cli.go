@@ -96,7 +96,7 @@ that "fleetune up" runs on this machine.`,
 	group("look", a.tasksCommand(), a.showCommand(), a.experimentsCommand(), a.bestCommand(), a.watchCommand(), a.logsCommand(),
 		a.insightCommand(), a.recordsCommand(), a.whyCommand(), a.compareCommand(), a.reportCommand(), a.exportCommand())
 	group("fleet", a.workersCommand(), a.drainCommand())
-	group("measure", a.samplersCommand())
+	group("measure", a.samplersCommand(), a.enginesCommand())
 	for _, c := range a.Commands {
 		switch c.Name() {
 		case "up", "manager", "worker", "nats":

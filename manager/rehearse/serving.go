@@ -76,7 +76,7 @@ func (r *Rehearsal) simulated(s *task.Serving, e *engine.Engine) {
 		r.Problems = append(r.Problems, task.Problem{Field: "simulate.gpu", Severity: task.Error, Message: "names a GPU that is not simulated",
 			Expected: "one of " + strings.Join(hardware.Names(), ", "), Nearest: space.Nearest(s.Simulate.GPU, hardware.Names())})
 	}
-	if e.Name() != engine.VLLM && e.Name() != engine.SGLang {
+	if !e.Simulated() {
 		r.fail("simulate", "stands beside "+e.Name()+", which is not simulated", "vllm or sglang as base_runtime")
 	}
 	if s.Benchmark.Task != "text-to-text" {

@@ -26,13 +26,14 @@ type Finding struct {
 	Warning bool
 }
 
-// reserved arguments are Fleetune's own.
-func reserved(e *Engine) []string {
+// Reserved says whether an argument is Fleetune's own, and no parameter of a
+// task.
+func (e *Engine) Reserved(name string) bool {
 	list := []string{"host", "port", "model", "model-path", "served-model-name", "api-key"}
 	if e.Name() == LlamaCpp {
 		list = append(list, "alias", "hf-repo", "model-url")
 	}
-	return list
+	return slices.Contains(list, spelling(name))
 }
 
 // Check finds what the engine would not take: unknown flags, values of the
@@ -47,7 +48,7 @@ func (e *Engine) Check(s *task.Serving, sp space.Space) []Finding {
 		case !task.IsArgument(p.Name):
 			found = append(found, e.checkAxis(at, p)...)
 			continue
-		case slices.Contains(reserved(e), spelling(p.Name)):
+		case e.Reserved(p.Name):
 			found = append(found, Finding{Path: at, Message: fmt.Sprintf("--%s is set by Fleetune", spelling(p.Name))})
 			continue
 		}

@@ -105,6 +105,12 @@ func (e *Engine) Name() string { return e.name() }
 // Version that the flags are of.
 func (e *Engine) Version() string { return e.flags.Version }
 
+// Source names the engine's files that its arguments were read from.
+func (e *Engine) Source() string { return e.flags.Source }
+
+// Simulated says whether the simulated engine can stand in for it.
+func (e *Engine) Simulated() bool { return e.Name() == VLLM || e.Name() == SGLang }
+
 // Versions lists those whose flags are known, oldest first.
 func (e *Engine) Versions() []string {
 	var list []string
