@@ -87,6 +87,9 @@ func (r *session) cell(ctx context.Context, cell task.Cell, pass int) *command.R
 	stop := s.meter(ctx, r.side)
 	result, err := r.run(ctx, cell, r.options(pass))
 	usage := stop()
+	if result != nil && result.Full != nil && result.Full.Simulated != "" {
+		r.side.simulated = result.Full.Simulated
+	}
 	res := r.judge(ctx, "under load", result, err)
 	if res == nil {
 		res = tooManyErrors(cell, result)

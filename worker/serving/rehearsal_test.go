@@ -1,13 +1,21 @@
 package serving
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/worker/load/metrics"
+	"github.com/fleetune/fleetune/worker/load/mockopenai"
+	"github.com/fleetune/fleetune/worker/serving/testengine"
 )
 
 // At four times the clock's speed, a second by the clock was four.
@@ -25,4 +33,31 @@ func TestFiguresOfARehearsalAreInSimulatedTime(t *testing.T) {
 	s.spec.Simulate = nil
 	require.InDelta(t, 0.5, simulated(seconds, 0.5, s.speed()), 1e-9)
 	require.Equal(t, time.Minute, s.byClock(time.Minute))
+}
+
+// A server that runs already and says that it only simulates is marked too.
+func TestASimulatedServerIsMarked(t *testing.T) {
+	mock, err := mockopenai.Start(mockopenai.Config{})
+	require.NoError(t, err)
+	defer mock.Close()
+	behind, err := url.Parse(mock.URL)
+	require.NoError(t, err)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	front := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, FlushInterval: -1,
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(behind) },
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Set("X-Simulated", "l40s")
+			return nil
+		}})
+	defer front.Close()
+	for at, want := range map[string]string{front.URL: "l40s", mock.URL: ""} {
+		s := newStand(t, testengine.Good)
+		s.spec.Launcher, s.spec.Endpoint, s.spec.Program = "endpoint", &task.Endpoint{URL: at}, nil
+		s.offer.Parameters, s.spec.Benchmark.Concurrency = space.Point{}, []int{1}
+		ready(t, s)
+		res := s.do(t.Context())
+		requireOutcome(t, experiment.OutcomeSuccess, res)
+		require.Equal(t, want, res.Measurement.Serving.Simulated)
+	}
 }

@@ -104,6 +104,7 @@ type side struct {
 	effective map[string]string
 	notes     []string
 	version   string
+	simulated string    // the device that a server says it simulates
 	loads     []float64 // seconds
 }
 
