@@ -352,7 +352,7 @@ func TestViewOnATerminal(t *testing.T) {
 						Errors: []metrics.ErrorCount{{Class: metrics.ErrRateLimited, Code: 429, Message: "slow\x1b[2Jdown", Count: 7}}}})
 			}
 			v.close()
-			pictures := strings.Split(b.String(), "\r\x1b[J")
+			pictures := strings.Split(strings.ReplaceAll(b.String(), "\x1b[K", ""), "\r")
 			require.Len(t, pictures, 4)
 			require.Empty(t, pictures[0])
 			rows := 0

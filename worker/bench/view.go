@@ -138,16 +138,20 @@ func (v *view) bar(s terminal.Screen, p load.Progress) string {
 	return text
 }
 
-// draw replaces what stands on the screen. Lines are cut, never wrapped: a
+// draw replaces what stands on the screen, line by line: some terminals keep
+// what a clearing of the whole takes away. Lines are cut, never wrapped, since a
 // line that took two rows could not be replaced.
 func (v *view) draw(s terminal.Screen, lines []string) {
 	var b strings.Builder
 	if v.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
 	}
-	b.WriteString("\r\x1b[J")
+	b.WriteString("\r")
 	for _, l := range lines {
-		b.WriteString(cut(s, l) + "\n")
+		b.WriteString(cut(s, l) + "\x1b[K\n")
+	}
+	if len(lines) < v.drawn {
+		b.WriteString("\x1b[J")
 	}
 	_, _ = io.WriteString(s, b.String()) // progress may be lost
 	v.drawn = len(lines)
