@@ -130,6 +130,8 @@ type Result struct {
 	// Simulated is what the server said that it only simulates; empty for a
 	// real one.
 	Simulated string
+	// Proxy is the host of the proxy that requests went through; empty without.
+	Proxy string
 	// Shares tell how the workers' shares went; nil when one process did it all.
 	Shares []Share
 
@@ -169,7 +171,7 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 		return nil, err
 	}
 	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
-	res.Simulated = r.client.Simulated()
+	res.Simulated, res.Proxy = r.client.Simulated(), r.client.Proxy()
 	res.profile, res.warm, res.figures, res.zero = r.profile, r.warm, figures, r.zero
 	r.takeGPUs(ctx, res)
 	res.Summary.Add(res.figures)

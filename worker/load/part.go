@@ -33,6 +33,7 @@ type Part struct {
 	Cancelled bool              `json:"cancelled,omitempty"`
 	Tokens    string            `json:"tokens_counted_by,omitempty"`
 	Simulated string            `json:"simulated,omitempty"`
+	Proxy     string            `json:"proxy,omitempty"`
 }
 
 // A Share is how one share of a load went that several workers took part in.
@@ -79,7 +80,7 @@ var ErrPart = errors.New("not a part of a load")
 // ahead of this machine's.
 func (r *Result) Part(offset time.Duration) Part {
 	p := Part{Start: r.Start.Add(offset).Round(0), End: r.End.Add(offset).Round(0), Zero: r.zero, Profile: r.profile.Snapshot(),
-		Figures: r.figures, GPUs: r.GPUs, GPUNote: r.GPUNote, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens, Simulated: r.Simulated}
+		Figures: r.figures, GPUs: r.GPUs, GPUNote: r.GPUNote, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens, Simulated: r.Simulated, Proxy: r.Proxy}
 	if r.Warmup != nil {
 		warm := r.warm.Snapshot()
 		p.Warmup = &warm
@@ -164,6 +165,9 @@ func (r *Result) takeReports(p *Part) {
 	r.Cancelled = r.Cancelled || p.Cancelled
 	if p.Simulated != "" {
 		r.Simulated = p.Simulated
+	}
+	if p.Proxy != "" {
+		r.Proxy = p.Proxy
 	}
 	if len(r.figures) == 0 {
 		r.figures = p.Figures

@@ -182,6 +182,9 @@ func (a *answer) usage(responses bool) string {
 	if a.do.Fault == NoContent {
 		out = 0
 	}
+	if strings.HasSuffix(a.rec.Path, "/embeddings") || strings.HasSuffix(a.rec.Path, "/rerank") {
+		return fmt.Sprintf(`,"usage":{"prompt_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}}`, in, in, a.do.Cached)
+	}
 	names := [4]string{"prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"}
 	if responses {
 		names = [4]string{"input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"}

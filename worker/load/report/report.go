@@ -129,6 +129,9 @@ func notes(res *load.Result) []string {
 	if res.Simulated != "" {
 		out = append(out, fmt.Sprintf("the server simulates a %s: these figures are a model's estimates, not measurements", res.Simulated))
 	}
+	if res.Proxy != "" {
+		out = append(out, fmt.Sprintf("requests went through the proxy %s, as the environment says (HTTP_PROXY, HTTPS_PROXY): its time is in all figures; NO_PROXY leaves a server out", res.Proxy))
+	}
 	if r := res.Drive; r != nil && r.Resets > 0 {
 		out = append(out, fmt.Sprintf("the generator fell behind its schedule (%d ×) and gave up %v of it: the offered rate was lower than asked", r.Resets, r.Lost.Round(time.Millisecond)))
 	}
@@ -143,6 +146,11 @@ func notes(res *load.Result) []string {
 	}
 	if x := res.Summary.Value(metrics.TagErrorRate); x > 0 {
 		out = append(out, fmt.Sprintf("%.2f %% of the requests failed", 100*x))
+	}
+	for _, e := range res.Summary.Errors {
+		if e.Class == metrics.ErrStale {
+			out = append(out, fmt.Sprintf("%d requests failed as the server hung up on connections that it had kept: a shorter --keep-alive or --connection-reuse-strategy never avoids that", e.Count))
+		}
 	}
 	if b := res.Branches; b != nil && b.Overflows*100 > b.RequestsIssued {
 		out = append(out, fmt.Sprintf("%d of %d requests overflowed the model's context: more than 1 %%, so the run does not count", b.Overflows, b.RequestsIssued))

@@ -212,6 +212,18 @@ func (c *Client) open() *http.Transport {
 	}
 }
 
+// Proxy is the host of the proxy that the environment puts before a server;
+// empty without one.
+func (c *Client) Proxy() string {
+	for _, u := range c.targets {
+		proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+		if err == nil && proxy != nil {
+			return proxy.Host
+		}
+	}
+	return ""
+}
+
 // Beside returns the URL of another path on the first server.
 func (c *Client) Beside(path string) string {
 	u := url.URL{Scheme: c.targets[0].Scheme, Host: c.targets[0].Host, Path: path}

@@ -85,6 +85,7 @@ func TestEveryEndpointAgainstTheOracle(t *testing.T) {
 				require.Equal(t, 1, rec.Usage.CacheRead)
 				if kind == endpoint.Embeddings || kind == endpoint.Rerank {
 					require.Equal(t, 1, text.Items)
+					require.Negative(t, rec.Usage.Completion, "nothing is written")
 					return
 				}
 				require.Equal(t, 5, rec.Usage.Completion)
@@ -284,6 +285,11 @@ func TestHeadersOfTheUser(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, got["X-Two"])
 	send(t, dial(t, Config{URLs: []string{front.URL}, Headers: headers, Options: opt}), hello(1))
 	require.Equal(t, "model.example", <-hosts)
+}
+
+// Servers on this machine are never behind the environment's proxy.
+func TestNoProxyBeforeThisMachine(t *testing.T) {
+	require.Empty(t, dial(t, Config{URLs: []string{"localhost:1", "127.0.0.1:2"}, Options: endpoint.Options{Kind: endpoint.Chat}}).Proxy())
 }
 
 func TestOverflowIsToldApart(t *testing.T) {
