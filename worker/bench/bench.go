@@ -127,6 +127,9 @@ func (s *session) document(ctx context.Context) (*report.Document, error) {
 	if doc != nil {
 		doc.Submission = s.submission(doc)
 	}
+	if doc != nil && !s.ServerCounts {
+		doc.Notes = append(doc.Notes, "tokens are counted by "+s.workload.counter.Name()+", not by the server")
+	}
 	if doc != nil && s.workload.file != nil {
 		doc.Notes = append(doc.Notes, s.workload.file.Notes...)
 		if n := s.workload.file.Skipped; n > 0 {

@@ -267,11 +267,11 @@ func TestEveryLoadShape(t *testing.T) {
 
 func TestFlagsAreCheckedAllAtOnce(t *testing.T) {
 	_, err := call(t.Context(), "--fixed-schedule", "-r", "3", "--num-profile-runs", "11", "--sweep", "users=1", "--search", "rate=5:1", "--ui", "loud",
-		"--endpoint-type", "x", "--goodput", "time_to_first_tokn:1 y", "--traffic-scenario", "Q(1)")
+		"--use-server-token-count=false", "--endpoint-type", "x", "--goodput", "time_to_first_tokn:1 y", "--traffic-scenario", "Q(1)")
 	var status interface{ ExitStatus() int }
 	require.ErrorAs(t, err, &status)
 	require.Equal(t, 2, status.ExitStatus())
-	for _, says := range []string{"--endpoint-type", "there are time_to_first_token and others", `"y": want`, "--traffic-scenario", "exclude each other", "needs --input-file", "between 1 and 10", "--sweep", "wrong order", "--ui"} {
+	for _, says := range []string{"needs --tokenizer", "--endpoint-type", "there are time_to_first_token and others", `"y": want`, "--traffic-scenario", "exclude each other", "needs --input-file", "between 1 and 10", "--sweep", "wrong order", "--ui"} {
 		require.ErrorContains(t, err, says)
 	}
 	for _, args := range [][]string{{"-f", "/nowhere"}, {"--traffic-scenario", "Q(1)"}, {"--endpoint-type", "x"}, {"--goodput", "x:1"}, {"--api-key-env", "NO_SUCH_KEY"}, {"--extra-inputs", "x"}, {"--sweep", "concurrency=1.5"}} {

@@ -39,6 +39,7 @@ type options struct {
 	InsecureTLS   bool          `json:"insecure_tls,omitempty"`
 	LegacyTokens  bool          `json:"legacy_max_tokens"`
 	IgnoreEOS     bool          `json:"ignore_eos"`
+	ServerCounts  bool          `json:"use_server_token_count"`
 	SessionHeader string        `json:"session_header,omitempty"`
 	ServerMetrics string        `json:"server_metrics,omitempty"`
 
@@ -146,6 +147,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.KeyFile, "key-file", "", "its private key, if that is not in the certificate's file")
 	f.BoolVar(&o.InsecureTLS, "insecure", false, "accept any certificate")
 	f.BoolVar(&o.LegacyTokens, "use-legacy-max-tokens", true, "write max_tokens rather than max_completion_tokens")
+	f.BoolVar(&o.ServerCounts, "use-server-token-count", true, "take the server's token counts where it gives any; false takes the --tokenizer's")
 	f.BoolVar(&o.IgnoreEOS, "ignore-eos", true, "ask the server to reach the output length, for workloads that set one")
 	f.StringVar(&o.SessionHeader, "session-header", "", "header that carries the session's id for routers")
 	f.StringVar(&o.ServerMetrics, "server-metrics", load.AutoMetrics, "Prometheus endpoint of the engine; auto tries /metrics beside the URL, empty reads none")
@@ -266,6 +268,7 @@ func (o *options) validate() error {
 	bad(!(o.FailureLimit >= 0 && o.FailureLimit < 1), "--failed-request-threshold must be a share, at least 0 and below 1")
 	bad(!(o.Confidence > 0 && o.Confidence < 1), "--confidence-level must be between 0 and 1")
 	bad(o.Concurrency < 0 || o.Requests < 0 || o.Sessions < 0 || o.Rate < 0, "counts and rates must not be negative")
+	bad(!o.ServerCounts && o.Tokenizer == "", "--use-server-token-count=false needs --tokenizer")
 	bad(o.Scenario == "dataset" && o.InputFile == "", "the scenario dataset needs --input-file")
 	if err := o.check(o.InputFile); err != nil {
 		errs = append(errs, err)

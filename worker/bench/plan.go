@@ -154,7 +154,7 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 	}
 	shape := o.shape()
 	p := &load.Plan{
-		Target: target, Models: o.Models, List: w.list, SLOs: slos, Slice: o.Slice, Seed: o.Seed, MaxTokens: o.MaxTokens, Counter: w.counter,
+		Target: target, Models: o.Models, List: w.list, SLOs: slos, Slice: o.Slice, Seed: o.Seed, MaxTokens: o.MaxTokens, Counter: w.counter, OwnCounts: !o.ServerCounts,
 		SessionHeader: o.SessionHeader, ServerMetrics: o.ServerMetrics, GPUTelemetry: o.GPUTelemetry, Worker: fmt.Sprintf("local-%d", os.Getpid()),
 		FailureLimit: o.FailureLimit,
 		Profile: drive.Phase{Name: metrics.Profiling, Shape: shape, Requests: o.Requests, Sessions: o.Sessions, Duration: o.Duration,

@@ -54,6 +54,8 @@ type Plan struct {
 	// Counter counts tokens where the server does not; nil is the byte
 	// fallback.
 	Counter token.Counter
+	// OwnCounts enters the counter's figures even where the server counts.
+	OwnCounts bool
 	// ServerMetrics is the Prometheus endpoint of the engine; AutoMetrics
 	// looks for one beside the first URL, and makes nothing of it if there is
 	// none. Empty reads none.
@@ -236,7 +238,7 @@ func newRun(plan Plan) (*run, error) {
 	if r.client, err = transport.New(plan.Target, r.epoch); err != nil {
 		return nil, fmt.Errorf("setting up the target: %w", err)
 	}
-	r.cfg = &play.Config{Client: r.client, Options: plan.Target.Options, Models: plan.Models, Counter: plan.Counter,
+	r.cfg = &play.Config{Client: r.client, Options: plan.Target.Options, Models: plan.Models, Counter: plan.Counter, OwnCounts: plan.OwnCounts,
 		MaxTokens: plan.MaxTokens, Worker: plan.Worker, Epoch: r.epoch, SessionHeader: plan.SessionHeader, Sent: plan.OnBody}
 	opt := metrics.Options{SLOs: plan.SLOs, Slice: int64(plan.Slice)}
 	r.profile, r.warm = metrics.NewCollector(opt), metrics.NewCollector(metrics.Options{SLOs: plan.SLOs})

@@ -24,6 +24,8 @@ type Config struct {
 	// Models to ask for, used where a turn names none.
 	Models  []string
 	Counter token.Counter
+	// OwnCounts enters the counter's figures even where the server counts.
+	OwnCounts bool
 	// MaxTokens overrides every turn's output length; 0 leaves them.
 	MaxTokens int
 	// Worker names this process in records.
@@ -167,7 +169,7 @@ func (s *Session) Turn(ctx context.Context, turn int, t Ticket) *metrics.Record 
 		s.cfg.Sent(rec, body)
 	}
 	text := s.conn.Do(ctx, transport.Call{Body: body, CancelAfter: t.CancelAfter, OnFirst: t.OnFirst, Headers: s.headers(rec)}, rec)
-	Count(rec, text, s.cfg.Counter)
+	Count(rec, text, s.cfg.Counter, s.cfg.OwnCounts)
 	s.history.Reply(text.Content)
 	return rec
 }
@@ -205,16 +207,16 @@ func (s *Session) headers(rec *metrics.Record) http.Header {
 func (s *Session) Close() { s.conn.Close() }
 
 // Count completes a record's token counts: by the server's usage where it
-// reported one, else by the counter.
-func Count(rec *metrics.Record, text transport.Text, counter token.Counter) {
+// reported one, else, or if the client's own are asked for, by the counter.
+func Count(rec *metrics.Record, text transport.Text, counter token.Counter, own bool) {
 	u := rec.Usage
 	switch {
+	case rec.PlannedTokens > 0 && (own || u.Prompt < 0):
+		rec.InputTokens = rec.PlannedTokens
 	case u.Prompt >= 0:
 		rec.InputTokens = u.Prompt
-	case rec.PlannedTokens > 0:
-		rec.InputTokens = rec.PlannedTokens
 	}
-	if u.Completion >= 0 {
+	if u.Completion >= 0 && !own {
 		reasoning := max(u.Reasoning, 0)
 		if u.Reasoning < 0 && text.Reasoning != "" && counter != nil {
 			reasoning = min(counter.Count(text.Reasoning), u.Completion)
@@ -231,4 +233,7 @@ func Count(rec *metrics.Record, text transport.Text, counter token.Counter) {
 	}
 	rec.ContentTokens = counter.Count(text.Content)
 	rec.ReasoningTokens = counter.Count(text.Reasoning)
+	if u.Completion >= 0 {
+		rec.CountedTokens = rec.ContentTokens + rec.ReasoningTokens
+	}
 }

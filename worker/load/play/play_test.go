@@ -57,22 +57,27 @@ func TestCounts(t *testing.T) {
 		return &metrics.Record{Usage: metrics.NoUsage(), InputTokens: -1, ContentTokens: -1, ReasoningTokens: -1, PlannedTokens: 9}
 	}
 	r := fresh()
-	Count(r, text, token.Bytes{})
+	Count(r, text, token.Bytes{}, false)
 	require.Equal(t, [3]int{9, 6, 2}, [3]int{r.InputTokens, r.ContentTokens, r.ReasoningTokens})
 
 	r = fresh()
 	r.Usage.Prompt, r.Usage.Completion, r.Usage.Reasoning = 11, 20, 5
-	Count(r, text, token.Bytes{})
+	Count(r, text, token.Bytes{}, false)
 	require.Equal(t, [3]int{11, 15, 5}, [3]int{r.InputTokens, r.ContentTokens, r.ReasoningTokens})
 
 	r = fresh()
 	r.Usage.Completion = 20 // reasoning was seen, but not counted apart
-	Count(r, text, token.Bytes{})
+	Count(r, text, token.Bytes{}, false)
 	require.Equal(t, [2]int{18, 2}, [2]int{r.ContentTokens, r.ReasoningTokens})
 
 	r = fresh()
+	r.Usage.Prompt, r.Usage.Completion = 11, 20
+	Count(r, text, token.Bytes{}, true)
+	require.Equal(t, [4]int{9, 6, 2, 8}, [4]int{r.InputTokens, r.ContentTokens, r.ReasoningTokens, r.CountedTokens}, "the client's own, as asked")
+
+	r = fresh()
 	r.PlannedTokens = 0
-	Count(r, transport.Text{}, token.Bytes{})
+	Count(r, transport.Text{}, token.Bytes{}, false)
 	require.Equal(t, [2]int{-1, -1}, [2]int{r.InputTokens, r.OutputTokens()})
 }
 
