@@ -129,6 +129,9 @@ type Result struct {
 	// GPUs are what the GPUs did, GPUNote why nothing or not all of it is known.
 	GPUs    []telemetry.GPU
 	GPUNote string
+	// ServerNote says what is missing of the server's own figures; empty for
+	// nothing, or where none were read.
+	ServerNote string
 	// Simulated is what the server said that it only simulates; empty for a
 	// real one.
 	Simulated string
@@ -167,12 +170,15 @@ func Run(ctx context.Context, plan Plan) (*Result, error) {
 	stopProgress := r.watch(ctx)
 	err = r.phases(ctx)
 	stopProgress()
-	figures := server(ctx)
+	figures, gaps := server(ctx)
 	if err != nil {
 		r.takeGPUs(ctx, &Result{})
 		return nil, err
 	}
 	res := &Result{Start: r.epoch, End: time.Now(), Summary: r.profile.Summary(), Drive: r.report, Cancelled: ctx.Err() != nil, Tokens: r.cfg.Counter.Name()}
+	if gaps > 0 {
+		res.ServerNote = fmt.Sprintf("%d readings of the server's metrics failed: its own figures have gaps", gaps)
+	}
 	res.Simulated, res.Proxy = r.client.Simulated(), r.client.Proxy()
 	res.profile, res.warm, res.figures, res.zero = r.profile, r.warm, figures, r.zero
 	r.takeGPUs(ctx, res)
@@ -377,9 +383,9 @@ func (r *run) awaitStart(ctx context.Context) error {
 }
 
 // scrape starts reading the engine's own figures, warm-up included. The
-// returned function ends that.
-func (r *run) scrape(ctx context.Context) (stop func(context.Context) []metrics.Metric, err error) {
-	none := func(context.Context) []metrics.Metric { return nil }
+// returned function ends that, and tells how many readings failed.
+func (r *run) scrape(ctx context.Context) (stop func(context.Context) ([]metrics.Metric, int), err error) {
+	none := func(context.Context) ([]metrics.Metric, int) { return nil, 0 }
 	url := r.plan.ServerMetrics
 	switch url {
 	case "":

@@ -19,22 +19,28 @@ var pageText string
 //go:embed page.css
 var pageStyle string
 
-// shell is what all pages have: their style, and the policy that lets nothing
-// else in.
+//go:embed head.html
+var headText string
+
+// shell is what all pages have: a name, their style, and the policy that lets
+// nothing else in. The template "head" writes it.
 type shell struct {
-	Policy string
-	Style  template.CSS
+	Name, Policy string
+	Style        template.CSS
 }
 
-func newShell() shell {
+func newShell(name string) shell {
 	style := chart.Style() + pageStyle
-	return shell{chart.Policy(style, ""), template.CSS(style)} //nolint:gosec // our own
+	return shell{name, chart.Policy(style, ""), template.CSS(style)} //nolint:gosec // our own
 }
 
 // write fills a page's template in. Control characters, and marks that turn
 // the writing direction, have no place in it, whoever wrote them.
 func write(w io.Writer, name, source string, data any) error {
 	t, err := template.New(name).Parse(source)
+	if err == nil {
+		_, err = t.New("head").Parse(headText)
+	}
 	if err == nil {
 		err = chart.Add(t)
 	}
@@ -83,7 +89,7 @@ type repeatRow struct{ Name, Mean, Low, High, CV string }
 // WriteHTML writes a page that needs nothing else: no script, no network.
 func (d *Document) WriteHTML(w io.Writer) error {
 	runs := []Run{{"this run", d}}
-	p := page{Document: d, shell: newShell(), Cards: d.cards(), Facts: d.facts(), Loads: overLoadPlots(runs), Time: overTimePlots(runs), Spread: percentilePlots(runs),
+	p := page{Document: d, shell: newShell(d.Title() + " · Fleetune benchmark"), Cards: d.cards(), Facts: d.facts(), Loads: overLoadPlots(runs), Time: overTimePlots(runs), Spread: percentilePlots(runs),
 		Columns: []string{"avg", "min", "p50", "p90", "p95", "p99", "max", "std"}}
 	p.Groups = d.groups(p.Columns)
 	for _, x := range d.Points {

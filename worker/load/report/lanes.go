@@ -97,7 +97,7 @@ func WriteLanes(w io.Writer, lines []Line) error {
 		x, y := &lanes[a][0].Metadata, &lanes[b][0].Metadata
 		return compare(begun[x.Root], begun[y.Root], int64(x.Depth), int64(y.Depth), x.Start, y.Start, x.SessionNum, y.SessionNum)
 	})
-	p := lanesPage{shell: newShell(), Lanes: len(order), Seconds: fmt.Sprintf("%.4g", float64(to-from)/1e9)}
+	p := lanesPage{shell: newShell("Fleetune requests"), Lanes: len(order), Seconds: fmt.Sprintf("%.4g", float64(to-from)/1e9)}
 	if p.LeftOut = max(0, len(order)-mostLanes); p.LeftOut > 0 {
 		order = order[:mostLanes]
 	}

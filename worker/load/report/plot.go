@@ -37,7 +37,7 @@ type plotRun struct {
 // their figures, what they did over time, and where they were loaded in steps,
 // how the latencies grew.
 func WritePlot(w io.Writer, runs []Run) error {
-	p := plotPage{shell: newShell(), Loads: overLoadPlots(runs), Spread: percentilePlots(runs), Time: overTimePlots(runs)}
+	p := plotPage{shell: newShell("Fleetune benchmarks"), Loads: overLoadPlots(runs), Spread: percentilePlots(runs), Time: overTimePlots(runs)}
 	for i, r := range runs {
 		p.Runs = append(p.Runs, plotRun{r.Name, colour(i), r.Notes})
 	}

@@ -156,6 +156,9 @@ func notes(res *load.Result) []string {
 		out = append(out, fmt.Sprintf("%d of %d requests overflowed the model's context: more than 1 %%, so the run does not count", b.Overflows, b.RequestsIssued))
 	}
 	out = append(out, together(res.Shares)...)
+	if res.ServerNote != "" {
+		out = append(out, res.ServerNote)
+	}
 	if res.GPUNote != "" {
 		out = append(out, res.GPUNote)
 	}

@@ -137,10 +137,10 @@ func TestAIPerfLayout(t *testing.T) {
 
 func TestNotesSayWhatToDo(t *testing.T) {
 	r := result()
-	r.Proxy = "proxy:3128"
+	r.Proxy, r.ServerNote = "proxy:3128", "2 readings failed"
 	r.Summary.Errors = append(r.Summary.Errors, metrics.ErrorCount{Class: metrics.ErrStale, Count: 3})
 	all := strings.Join(New("b", nil, r).Notes, "\n")
-	for _, want := range []string{"proxy proxy:3128", "NO_PROXY", "3 requests failed", "--connection-reuse-strategy never"} {
+	for _, want := range []string{"proxy proxy:3128", "NO_PROXY", "2 readings failed", "3 requests failed", "--connection-reuse-strategy never"} {
 		require.Contains(t, all, want)
 	}
 }

@@ -26,7 +26,8 @@ type figure struct {
 	names []string
 }
 
-var figures = []figure{
+// known are the figures that are read.
+var known = []figure{
 	{"server_requests_running", "requests", false, []string{"vllm:num_requests_running", "sglang:num_running_reqs", "llamacpp:requests_processing"}},
 	{"server_requests_waiting", "requests", false, []string{"vllm:num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred"}},
 	{"server_kv_cache_usage", "ratio", false, []string{"vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage", "llamacpp:kv_cache_usage_ratio"}},
@@ -82,7 +83,7 @@ func (s *Scraper) loop(ctx context.Context, every time.Duration) {
 	for {
 		select {
 		case <-tick.C:
-			if s.read(ctx) != nil {
+			if s.read(ctx) != nil && ctx.Err() == nil {
 				s.failed++ // one missed reading is no reason to stop
 			}
 		case <-ctx.Done():
@@ -92,8 +93,9 @@ func (s *Scraper) loop(ctx context.Context, every time.Duration) {
 }
 
 // Stop reads a last time and returns the figures: gauges with their
-// distribution over time, counters with what they grew by.
-func (s *Scraper) Stop(ctx context.Context) []metrics.Metric {
+// distribution over time, counters with what they grew by; and how many
+// readings failed after the first.
+func (s *Scraper) Stop(ctx context.Context) (figures []metrics.Metric, failed int) {
 	s.cancel()
 	<-s.done
 	if s.read(context.WithoutCancel(ctx)) != nil {
@@ -101,7 +103,7 @@ func (s *Scraper) Stop(ctx context.Context) []metrics.Metric {
 	}
 	s.client.CloseIdleConnections()
 	var out []metrics.Metric
-	for _, f := range figures {
+	for _, f := range known {
 		if d := s.gauges[f.tag]; d != nil {
 			out = append(out, metrics.Metric{Tag: f.tag, Header: metrics.Title(f.tag), Unit: f.unit, Stats: *d.Stats()})
 		}
@@ -109,11 +111,8 @@ func (s *Scraper) Stop(ctx context.Context) []metrics.Metric {
 			out = append(out, metrics.Metric{Tag: f.tag, Header: metrics.Title(f.tag), Unit: f.unit, Stats: metrics.Stats{Avg: c.sum}, Aggregate: true})
 		}
 	}
-	return out
+	return out, s.failed
 }
-
-// Failed is how many readings failed after the first.
-func (s *Scraper) Failed() int { return s.failed }
 
 func (s *Scraper) read(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
@@ -144,7 +143,7 @@ func parse(r io.Reader) (map[string]float64, error) {
 		return nil, fmt.Errorf("reading the server's metrics: %w", err)
 	}
 	out := map[string]float64{}
-	for _, f := range figures {
+	for _, f := range known {
 		i := slices.IndexFunc(f.names, func(n string) bool { return families[n] != nil })
 		if i < 0 {
 			continue
@@ -171,7 +170,7 @@ func value(m *dto.Metric) float64 {
 }
 
 func (s *Scraper) take(values map[string]float64) {
-	for _, f := range figures {
+	for _, f := range known {
 		x, ok := values[f.tag]
 		if !ok {
 			continue

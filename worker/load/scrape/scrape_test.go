@@ -59,13 +59,32 @@ func TestGaugesAreSampledAndCountersGrow(t *testing.T) {
 	for range 4 {
 		<-seen
 	}
-	out := x.Stop(t.Context())
+	out, failed := x.Stop(t.Context())
+	require.Zero(t, failed, "a reading that is broken off at the end is no gap")
 	last := float64(n.Load())
 	running := find(t, out, "server_requests_running")
 	require.Equal(t, last, running.Stats.Max)
 	// 100 from the first to the second, 30 as the engine began anew, then 10 each.
 	require.Equal(t, 100+30+10*(last-3), find(t, out, "server_generation_tokens").Stats.Avg)
 	require.True(t, find(t, out, "server_generation_tokens").Aggregate)
+}
+
+func TestGapsAreCounted(t *testing.T) {
+	broken := atomic.Bool{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if broken.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "vllm:num_requests_running 1")
+	}))
+	defer s.Close()
+	x, err := Start(t.Context(), s.URL, time.Hour)
+	require.NoError(t, err)
+	broken.Store(true)
+	out, failed := x.Stop(t.Context())
+	require.Equal(t, 1, failed)
+	require.Equal(t, 1, find(t, out, "server_requests_running").Stats.Count)
 }
 
 func TestAServerWithoutFigures(t *testing.T) {
