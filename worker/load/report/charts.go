@@ -186,7 +186,7 @@ func overLoadPlots(runs []Run) []*chart.Plot {
 		{"Time to first token over load, p99", metrics.TagTTFT, load, axis{metrics.TagTTFT, "p99", "ms"}},
 		{"Time between tokens over load, p99", metrics.TagITL, load, axis{metrics.TagITL, "p99", "ms"}},
 		{"Request latency over load, p99", metrics.TagLatency, load, axis{metrics.TagLatency, "p99", "ms"}},
-		{"Throughput against interactivity", "", axis{metrics.TagUserThroughput, "avg", "tokens/s of one user"}, axis{metrics.TagOutputThroughput, "avg", "tokens/s of the server"}},
+		{"Throughput against interactivity", "", axis{metrics.TagUserThroughput, "p50", "tokens/s of one user, p50"}, axis{metrics.TagOutputThroughput, "avg", "tokens/s of the server"}},
 	} {
 		p := &chart.Plot{ID: fmt.Sprintf("load-%d", i+1), Title: c.title, XLabel: c.x.label, YLabel: c.y.label, Ground: true}
 		least, most := math.Inf(1), 0.0

@@ -217,7 +217,9 @@ func TestTheLoadGeneratorIsServed(t *testing.T) {
 		require.InDelta(t, 20, result.Output.Avg, 0)
 		require.InDelta(t, 203, result.Input.Avg, 3)
 		found := false
-		for _, m := range figures.Stop(t.Context()) {
+		read, failed := figures.Stop(t.Context())
+		require.Zero(t, failed)
+		for _, m := range read {
 			if m.Tag == "server_generation_tokens" {
 				found = true
 				require.InDelta(t, 480, m.Stats.Avg, 0)
