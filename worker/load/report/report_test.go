@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetune/fleetune/shared/chart"
 	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/drive"
@@ -133,6 +134,23 @@ func TestAIPerfLayout(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(raw), holds)
 	}
+}
+
+// A figure over several orders of magnitude has a logarithmic axis, one that is
+// nowhere has no chart.
+func TestChartsFitTheirFigures(t *testing.T) {
+	draw := func(values ...float64) []*chart.Plot {
+		s := chart.Series{Name: "s"}
+		for i, y := range values {
+			s.Dots = append(s.Dots, chart.Dot{X: float64(i), Y: y})
+		}
+		return add(nil, &chart.Plot{Series: []chart.Series{s}})
+	}
+	require.True(t, draw(1, 1000)[0].LogY)
+	require.False(t, draw(1, 50)[0].LogY)
+	require.False(t, draw(0, 1000)[0].LogY, "nothing has no logarithm")
+	require.Empty(t, draw(0, 0))
+	require.Empty(t, draw(7))
 }
 
 func TestNotesSayWhatToDo(t *testing.T) {
