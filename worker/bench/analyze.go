@@ -9,7 +9,7 @@ import (
 )
 
 func analyzeCommand() *cobra.Command {
-	o := &options{Seed: 1}
+	o := &options{Seed: 1, lengthOptions: lengthOptions{DelayRatio: 1}}
 	asJSON := false
 	c := &cobra.Command{
 		Use:           "analyze-trace FILE",

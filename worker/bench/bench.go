@@ -51,6 +51,9 @@ func Command(fleet Fleet) *cobra.Command {
 			}
 			if !cmd.Flags().Changed("benchmark-grace-period") {
 				o.Grace = drive.GraceFor(o.Duration)
+				if o.UserRate > 0 {
+					o.Grace = -1 // users end their turns
+				}
 			}
 			err := o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			if err == nil && ctx.Err() != nil && cmd.Context().Err() == nil {
@@ -72,6 +75,9 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	}
 	w, err := o.workload(ctx)
 	if err != nil {
+		return err
+	}
+	if err := o.fits(w); err != nil {
 		return err
 	}
 	if o.Look {

@@ -114,7 +114,7 @@ func (o *options) dataset(ctx context.Context, counter token.Counter, words *tok
 	d, err := dataset.Load(ctx, o.InputFile, dataset.Options{
 		Input: input.Options{
 			Format: input.Format(o.Format), Seed: o.Seed, BlockSize: o.BlockSize, Limit: o.Limit, MaxInput: o.MaxInput, Counter: counter, Words: words,
-			Models: o.Models, IdleGap: o.IdleGap, IgnoreDelays: o.IgnoreDelays, ThinkTime: o.ThinkTime, DelayCap: o.DelayCap, Flattened: o.Flattened,
+			Models: o.Models, IdleGap: o.IdleGap, IgnoreDelays: o.IgnoreDelays, ThinkTime: o.ThinkTime, DelayCap: o.DelayCap, DelayRatio: o.DelayRatio, WholePrompts: o.WholePrompts, Flattened: o.Flattened,
 		},
 		Fetch: dataset.Fetch{Cache: o.Cache, Token: secret, OnRetry: o.retrying}, Unpack: dataset.Unpack{Member: o.Member},
 		Map: fields, Template: template, Deduplicate: o.Deduplicate, Choice: choice, Stratum: o.Stratum,

@@ -34,7 +34,7 @@ func (o *options) dryRun(w *workload, out io.Writer) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(&b, "Prompts: synthetic, %s\nTokens are counted by: %s\n", o.Scenario, w.counter.Name())
+		fmt.Fprintf(&b, "Prompts: synthetic, %s\nTokens are counted by: %s\n", w.prompts, w.counter.Name())
 	}
 	if err := preview(&b, requests); err != nil {
 		return err
@@ -80,7 +80,7 @@ func describe(b *strings.Builder, p *load.Plan) {
 	fmt.Fprintf(b, "Load: %s; concurrency %d, rate %g/s, users %d (0: none)\n", s.Kind, s.Concurrency, s.Rate, s.Users)
 	fmt.Fprintf(b, "End: requests %d, sessions %d, duration %v (0: none); grace %s\n", p.Profile.Requests, p.Profile.Sessions, p.Profile.Duration, grace(p.Profile.Grace))
 	if p.Warmup != nil {
-		fmt.Fprintf(b, "Warm-up: requests %d, duration %v\n", p.Warmup.Requests, p.Warmup.Duration)
+		fmt.Fprintf(b, "Warm-up: %s; requests %d, sessions %d, duration %v\n", p.Warmup.Shape.Kind, p.Warmup.Requests, p.Warmup.Sessions, p.Warmup.Duration)
 	}
 }
 

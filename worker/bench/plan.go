@@ -30,6 +30,8 @@ type workload struct {
 	// from run to run: the server's prefix cache would know them otherwise.
 	source func(n int) (conversation.Source, error)
 	list   []*conversation.Conversation
+	// prompts says how synthetic ones are made.
+	prompts string
 	// file is what the input holds, and stats its figures; nil for synthetic
 	// prompts.
 	file    *input.Workload
@@ -52,7 +54,7 @@ func (o *options) workload(ctx context.Context) (*workload, error) {
 	w := d.Workload
 	order, err := conversation.ParseOrder(o.Order)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--dataset-sampling-strategy: %w", err)
 	}
 	return &workload{file: w, stats: &d.Stats, counter: counter, list: w.Conversations, source: func(int) (conversation.Source, error) {
 		return conversation.NewDataset(w.Conversations, order, o.Seed)
@@ -60,11 +62,17 @@ func (o *options) workload(ctx context.Context) (*workload, error) {
 }
 
 func (o *options) synthetic(counter token.Counter, words *token.Words) (*workload, error) {
-	scenario, err := input.ParseScenario(o.Scenario)
+	scenario, err := o.scenario()
 	if err != nil {
 		return nil, err
 	}
-	s := input.Synthetic{Scenario: scenario, SharedSystem: o.SharedSystem, UserContext: o.UserContext,
+	order := conversation.Shuffle
+	if o.Order != "" {
+		if order, err = conversation.ParseOrder(o.Order); err != nil {
+			return nil, fmt.Errorf("--dataset-sampling-strategy: %w", err)
+		}
+	}
+	s := input.Synthetic{Scenario: scenario, SharedSystem: o.SharedSystem, UserContext: o.UserContext, DelayRatio: o.DelayRatio,
 		Prefixes: o.Prefixes, PrefixLength: o.PrefixLength, Documents: o.Documents, Seed: o.Seed, Words: words}
 	if o.TurnsMean > 0 {
 		s.Turns = input.Length{Law: input.Normal, A: o.TurnsMean, B: o.TurnsStd}
@@ -72,9 +80,12 @@ func (o *options) synthetic(counter token.Counter, words *token.Words) (*workloa
 	if o.DelayMean > 0 {
 		s.Delay = input.Length{Law: input.Normal, A: o.DelayMean, B: o.DelayStd}
 	}
-	return &workload{counter: counter, list: s.Take(max(o.Preview, 1)), source: func(n int) (conversation.Source, error) {
+	return &workload{counter: counter, prompts: scenario.String(), list: s.Take(max(o.Preview, 1)), source: func(n int) (conversation.Source, error) {
 		of := s
 		of.Seed += int64(n)
+		if o.Limit > 0 { // so many different ones, again and again
+			return conversation.NewDataset(of.Take(o.Limit), order, of.Seed)
+		}
 		return of.NewSource(), nil
 	}}, nil
 }
@@ -134,6 +145,9 @@ func (o *options) shape() drive.Shape {
 		s.Kind = drive.Schedule
 	case o.UserRate > 0:
 		s.Kind, s.Rate = drive.Users, o.UserRate
+		if o.InputFile == "" {
+			s.Turns = o.TurnsMean
+		}
 	case o.Rate > 0 || s.Arrival == pace.Burst:
 		s.Kind, s.Rate = drive.Open, o.Rate
 	default:
@@ -160,9 +174,6 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 		Profile: drive.Phase{Name: metrics.Profiling, Shape: shape, Requests: o.Requests, Sessions: o.Sessions, Duration: o.Duration,
 			Grace: o.Grace, CancelPercent: o.CancelRate, CancelDelay: o.CancelDelay},
 	}
-	if shape.Kind == drive.Users {
-		p.Profile.Grace = -1
-	}
 	if w.trees() {
 		return p, o.agentic(p, w)
 	}
@@ -176,14 +187,11 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 	if shape.Kind != drive.Schedule && o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {
 		p.Profile.Requests = max(10, 2*shape.Concurrency)
 	}
-	if o.WarmRequests > 0 || o.WarmDuration > 0 {
-		warm := shape
-		if warm.Kind == drive.Schedule || warm.Kind == drive.Users {
-			warm = drive.Shape{Kind: drive.Closed, Concurrency: max(1, o.Concurrency, o.Users)}
-		}
-		p.Warmup = &drive.Phase{Name: metrics.Warmup, Shape: warm, Requests: o.WarmRequests, Duration: o.WarmDuration, Grace: -1}
+	err = p.Profile.Validate()
+	if p.Warmup = o.warmup(shape); p.Warmup != nil {
+		err = errors.Join(err, p.Warmup.Validate())
 	}
-	return p, p.Profile.Validate()
+	return p, err
 }
 
 func (o *options) agentic(p *load.Plan, w *workload) error {
@@ -194,18 +202,23 @@ func (o *options) agentic(p *load.Plan, w *workload) error {
 	if _, isolated := marker.Isolation(); isolated {
 		return errors.New("--cache-bust: a replay's warm-up fills the caches that it is measured with; it cannot be isolated")
 	}
+	order, err := conversation.ParseOrder(o.Order)
+	if err != nil {
+		return fmt.Errorf("--dataset-sampling-strategy: %w", err)
+	}
 	cfg := agentic.Config{
-		Trees: w.file.Trees, Lanes: max(1, o.Concurrency), Seed: o.Seed, StartMin: o.StartMin, StartMax: o.StartMax,
+		Order: order, Trees: w.file.Trees, Lanes: max(1, o.Concurrency), Seed: o.Seed, StartMin: o.StartMin, StartMax: o.StartMax,
 		AllowWrap: o.Wrap, Marker: marker, Benchmark: fmt.Sprintf("%d-%d", o.Seed, time.Now().UnixNano()),
 		LaneCap: o.LaneCap, IdleCap: o.SystemIdle, WarmCap: o.WarmCap, Burst: o.Burst, NoDelays: o.IgnoreDelays, MaxTrees: o.Sessions, MaxRequests: o.Requests,
 		Barriers: o.Barriers, FailFast: o.FailFast,
 	}
-	if !w.file.Trees[0].Timed {
-		cfg.StartMin, cfg.StartMax = 0, 0 // authored trees are played from their beginning
+	timed := w.file.Trees[0].Timed
+	if !timed && o.StartMin == usualStartMin && o.StartMax == usualStartMax {
+		cfg.StartMin, cfg.StartMax = 0, 0 // authored trees are played from their beginning, unless told otherwise
 	}
 	if o.Requests == 0 && o.Sessions == 0 && o.Duration == 0 {
 		cfg.MaxTrees = max(cfg.Lanes, len(w.file.Trees))
 	}
-	p.Agentic = &load.Agentic{Config: cfg, Warmup: o.AgentWarmup && w.file.Trees[0].Timed, Pressure: o.Pressure, PressureQuota: o.Quota}
+	p.Agentic = &load.Agentic{Config: cfg, Warmup: o.AgentWarmup && (timed || cfg.StartMax > 0), Pressure: o.Pressure, PressureQuota: o.Quota}
 	return nil
 }

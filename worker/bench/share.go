@@ -79,7 +79,7 @@ func (o *options) share(share, n int) (*options, error) {
 	}
 	for name, v := range map[string]*int{
 		"concurrency": &part.Concurrency, "prefill-concurrency": &part.Prefill, "request-count": &part.Requests,
-		"num-sessions": &part.Sessions, "num-users": &part.Users,
+		"num-sessions": &part.Sessions, "num-users": &part.Users, "warmup-concurrency": &part.WarmConcurrency, "warmup-prefill-concurrency": &part.WarmPrefill,
 	} {
 		if *v > 0 && *v < n {
 			return nil, fmt.Errorf("--%s %d cannot be shared out to %d workers", name, *v, n)
@@ -89,6 +89,10 @@ func (o *options) share(share, n int) (*options, error) {
 	if o.WarmRequests > 0 {
 		part.WarmRequests = max(1, deal(o.WarmRequests))
 	}
+	if o.WarmSessions > 0 {
+		part.WarmSessions = max(1, deal(o.WarmSessions))
+	}
+	part.WarmRate = o.WarmRate / float64(n)
 	users := 1 / float64(n)
 	if o.Users > 0 {
 		users = float64(part.Users) / float64(o.Users)

@@ -53,6 +53,49 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+func TestMixesAndMeans(t *testing.T) {
+	mix, err := ParseMix("256,128:60; 1024|100,256|50:40")
+	require.NoError(t, err)
+	require.Equal(t, []Part{{60, Length{Fixed, 256, 0}, Length{Fixed, 128, 0}}, {40, Length{Normal, 1024, 100}, Length{Normal, 256, 50}}}, mix.Mix)
+	long := 0
+	for _, c := range (Synthetic{Scenario: mix, Seed: 3}).Take(1000) {
+		if turn := &c.Turns[0]; turn.InputTokens != 256 {
+			long++
+			require.InDelta(t, 1024, turn.InputTokens, 600)
+		} else {
+			require.Equal(t, 128, turn.MaxTokens)
+		}
+	}
+	require.InDelta(t, 400, long, 60)
+	for bad, says := range map[string]string{"": "want INPUT", "1,1:50": "not to 100", "0,1:100": "at least 1", "1,1:x": "want INPUT", "1..2,1:100": "not a number"} {
+		_, err := ParseMix(bad)
+		require.ErrorContains(t, err, says, bad)
+	}
+	about := Around(10, 0, 5, 2)
+	require.Equal(t, Length{Fixed, 10, 0}, about.Input)
+	require.Equal(t, Length{Normal, 5, 2}, about.Output)
+	require.Equal(t, "prompts of 10 tokens, replies of 5±2", about.String())
+	require.Zero(t, (Synthetic{Scenario: Around(10, 0, 0, 0)}).Take(1)[0].Turns[0].MaxTokens)
+}
+
+func TestPausesAreMadeToMeasure(t *testing.T) {
+	const text = `{"turns":[{"text":"a"},{"text":"b","delay":1000},{"text":"c","delay":4000}]}`
+	for _, c := range []struct {
+		opt  Options
+		want [2]time.Duration
+	}{
+		{Options{}, [2]time.Duration{time.Second, 4 * time.Second}},
+		{Options{DelayCap: 2}, [2]time.Duration{time.Second, 2 * time.Second}},
+		{Options{DelayCap: 2, DelayRatio: 0.5}, [2]time.Duration{500 * time.Millisecond, time.Second}},
+		{Options{IgnoreDelays: true}, [2]time.Duration{}},
+	} {
+		w, err := Load(write(t, "in", text), c.opt)
+		require.NoError(t, err)
+		turns := w.Conversations[0].Turns
+		require.Equal(t, c.want, [2]time.Duration{turns[1].Delay, turns[2].Delay})
+	}
+}
+
 func TestSyntheticConversations(t *testing.T) {
 	s, err := ParseScenario("U(50,100)/(1,40)")
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ package input
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/worker/load/conversation"
@@ -81,9 +83,10 @@ type Options struct {
 	// IdleGap takes the time beyond it out of every recorded gap; 0 keeps them.
 	IdleGap float64
 	// IgnoreDelays sends every turn right after the reply before it; ThinkTime
-	// uses the recorded think time as the delay; DelayCap bounds delays, s.
+	// uses an agentic trace's think time as the delay; DelayCap bounds delays, s;
+	// DelayRatio is a factor of them, where 0 is 1.
 	IgnoreDelays, ThinkTime bool
-	DelayCap                float64
+	DelayCap, DelayRatio    float64
 	// WholePrompts reads the rows of a Mooncake session as whole prompts, not as
 	// what each turn adds.
 	WholePrompts bool
@@ -155,6 +158,7 @@ func Decode(files []File, opt Options) (*Workload, error) {
 	}
 	w.Format = opt.Format
 	w.use(opt.Words)
+	w.delays(opt)
 	w.endLonger(opt.MaxInput)
 	cacheHits(w.hashes)
 	w.hashes = nil
@@ -179,14 +183,37 @@ func detectAll(files []File) (Format, error) {
 	return first, nil
 }
 
-func (w *Workload) use(words *token.Words) {
-	for _, c := range w.Conversations {
-		c.Use(words)
+// delays makes of the recorded pauses what the options want. Those of agentic
+// traces were bounded when they were read, after their idle gaps were cut.
+func (w *Workload) delays(opt Options) {
+	ratio := cmp.Or(opt.DelayRatio, 1)
+	for _, c := range w.all() {
+		for i := range c.Turns {
+			d := &c.Turns[i].Delay
+			if limit := seconds(opt.DelayCap); limit > 0 && w.Format != Weka {
+				*d = min(*d, limit)
+			}
+			if *d = time.Duration(ratio * float64(*d)); opt.IgnoreDelays {
+				*d = 0
+			}
+		}
 	}
+}
+
+// all lists the conversations, those of trees too.
+func (w *Workload) all() []*conversation.Conversation {
+	out := slices.Clone(w.Conversations)
 	for _, t := range w.Trees {
 		for i := range t.Streams {
-			t.Streams[i].Conv.Use(words)
+			out = append(out, t.Streams[i].Conv)
 		}
+	}
+	return out
+}
+
+func (w *Workload) use(words *token.Words) {
+	for _, c := range w.all() {
+		c.Use(words)
 	}
 }
 

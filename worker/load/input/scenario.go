@@ -45,7 +45,15 @@ type Scenario struct {
 	Documents int
 	// Dataset is set where prompts come from a dataset, at their own lengths.
 	Dataset bool
-	text    string
+	// Mix holds laws of which each turn draws one, by its share.
+	Mix  []Part
+	text string
+}
+
+// A Part of a mix of scenarios.
+type Part struct {
+	Share         float64 // of all, of any unit
+	Input, Output Length
 }
 
 // String is the scenario as it was written.
@@ -60,6 +68,84 @@ var (
 )
 
 const maxLength = 1 << 24
+
+// around is a law of a mean and a deviation, fixed where it has none.
+func around(mean, deviation float64) Length {
+	switch {
+	case mean == 0:
+		return Length{}
+	case deviation == 0:
+		return Length{Law: Fixed, A: mean}
+	}
+	return Length{Law: Normal, A: mean, B: deviation}
+}
+
+// Around is the scenario of lengths about their means. An output of 0 is left
+// to the server.
+func Around(in, inDeviation, out, outDeviation float64) Scenario {
+	return Scenario{Input: around(in, inDeviation), Output: around(out, outDeviation),
+		text: fmt.Sprintf("prompts of %s tokens, replies of %s", spread(in, inDeviation), spread(out, outDeviation))}
+}
+
+func spread(mean, deviation float64) string {
+	switch {
+	case mean == 0:
+		return "any length"
+	case deviation == 0:
+		return fmt.Sprint(mean)
+	}
+	return fmt.Sprintf("%v±%v", mean, deviation)
+}
+
+var mixForm = regexp.MustCompile(`^([\d.]+)(?:\|([\d.]+))?,([\d.]+)(?:\|([\d.]+))?:([\d.]+)$`)
+
+// ParseMix reads parts such as 256,128:60;1024|100,256|50:40: lengths of prompts
+// and replies with their deviations, and shares in per cent.
+func ParseMix(text string) (Scenario, error) {
+	s := Scenario{text: strings.ReplaceAll(text, " ", "")}
+	sum := 0.0
+	for _, part := range strings.Split(s.text, ";") {
+		groups := mixForm.FindStringSubmatch(part)
+		if groups == nil {
+			return Scenario{}, fmt.Errorf("%q: want INPUT,OUTPUT:PERCENT or INPUT|DEVIATION,OUTPUT|DEVIATION:PERCENT, with ; between", part)
+		}
+		var n [5]float64
+		for i, g := range groups[1:] {
+			if g == "" {
+				continue
+			}
+			x, err := strconv.ParseFloat(g, 64)
+			if err != nil || x > maxLength {
+				return Scenario{}, fmt.Errorf("%q: %q is not a number, or too large", part, g)
+			}
+			n[i] = x
+		}
+		if n[0] < 1 || n[2] < 1 {
+			return Scenario{}, fmt.Errorf("%q: lengths are at least 1", part)
+		}
+		s.Mix = append(s.Mix, Part{Share: n[4], Input: around(n[0], n[1]), Output: around(n[2], n[3])})
+		sum += n[4]
+	}
+	if math.Abs(sum-100) > 0.01 {
+		return Scenario{}, fmt.Errorf("the shares of %q add up to %v, not to 100", text, sum)
+	}
+	return s, nil
+}
+
+// draw is the law of one turn.
+func (s *Scenario) draw(rng *rand.Rand) (in, out Length) {
+	if len(s.Mix) == 0 {
+		return s.Input, s.Output
+	}
+	x := rng.Float64() * 100
+	for _, p := range s.Mix {
+		if x -= p.Share; x < 0 {
+			return p.Input, p.Output
+		}
+	}
+	last := s.Mix[len(s.Mix)-1]
+	return last.Input, last.Output
+}
 
 // ParseScenario reads D(in,out), N(μ,σ)/(μ,σ), U(a,b)/(c,d), U(in,out) with
 // least 1, E(tokens), R(document,query) and dataset.

@@ -1,6 +1,7 @@
 package input
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,8 @@ type Synthetic struct {
 	Scenario Scenario
 	// Turns of a conversation, and the pause before each but the first, s.
 	Turns, Delay Length
+	// DelayRatio is a factor of the pauses; 0 is 1.
+	DelayRatio float64
 	// SharedSystem is a system prompt that all conversations have in common,
 	// UserContext one that each has for itself, both in tokens.
 	SharedSystem, UserContext int
@@ -64,12 +67,13 @@ func (s *Synthetic) make(seed uint64, n int64) *conversation.Conversation {
 	}
 	total := 0
 	for turn := range turns {
-		t := conversation.Turn{MaxTokens: s.output(rng.Uint64())}
-		length := s.Scenario.Input.Draw(rng, 1)
+		prompt, reply := s.Scenario.draw(rng)
+		t := conversation.Turn{MaxTokens: output(reply, rng.Uint64())}
+		length := prompt.Draw(rng, 1)
 		if turn == 0 {
 			t.Messages, total = s.preamble(seed, own, rng.IntN(max(1, s.Prefixes)))
 		} else if s.Delay != (Length{}) {
-			t.Delay = max(0, time.Duration(s.delay(rng.Uint64())*float64(time.Second)))
+			t.Delay = max(0, time.Duration(cmp.Or(s.DelayRatio, 1)*s.delay(rng.Uint64())*float64(time.Second)))
 		}
 		text := rng.Uint64()
 		if s.Texts != nil {
@@ -91,15 +95,15 @@ func (s *Synthetic) make(seed uint64, n int64) *conversation.Conversation {
 	return c
 }
 
-func (s *Synthetic) output(seed uint64) int {
-	if s.Scenario.Output == (Length{}) {
+func output(law Length, seed uint64) int {
+	if law == (Length{}) {
 		return 0
 	}
 	least := 1
-	if s.Scenario.Output.Law == Uniform {
+	if law.Law == Uniform {
 		least = 2
 	}
-	return s.Scenario.Output.Draw(conversation.Rand(seed), least)
+	return law.Draw(conversation.Rand(seed), least)
 }
 
 func (s *Synthetic) delay(seed uint64) float64 {

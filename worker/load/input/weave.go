@@ -221,9 +221,6 @@ func delays(t *tree.Tree, root []*wekaRequest, agents []agent, opt Options) {
 			if think := request(k).ThinkTime; opt.ThinkTime && think != nil {
 				idle = seconds(*think)
 			}
-			if opt.IgnoreDelays {
-				idle = 0
-			}
 			if limit := seconds(opt.DelayCap); limit > 0 && opt.IdleGap == 0 {
 				idle = min(idle, limit)
 			}

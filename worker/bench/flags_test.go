@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetune/fleetune/worker/load/drive"
+	"github.com/fleetune/fleetune/worker/load/pace"
+)
+
+func flagged(t *testing.T, args ...string) *options {
+	t.Helper()
+	o := &options{}
+	set := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	o.flags(set)
+	require.NoError(t, set.Parse(args))
+	return o
+}
+
+// Whoever comes from another load generator finds its names, and its bare
+// numbers of seconds.
+func TestNamesAndNumbersOfOthers(t *testing.T) {
+	o := flagged(t, "--num-conversations", "7", "--benchmark-duration", "90", "--warmup-duration", "1.5", "--fixed-schedule-start-offset", "2500",
+		"--request-timeout-seconds", "60", "--synthetic-input-tokens-mean", "550", "-d", "2m")
+	require.Equal(t, 7, o.Sessions)
+	require.Equal(t, 2*time.Minute, o.Duration)
+	require.Equal(t, 1500*time.Millisecond, o.WarmDuration)
+	require.Equal(t, 2500*time.Millisecond, o.From)
+	require.Equal(t, time.Minute, o.Timeout)
+	require.InDelta(t, 550, o.ISL, 0)
+	_, err := call(t.Context(), "--benchmark-duration", "long")
+	require.ErrorContains(t, err, "90s")
+	set := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	o.flags(set)
+	for theirs, ours := range aliases {
+		require.NotNil(t, set.Lookup(ours), "%s stands for %s", theirs, ours)
+	}
+}
+
+// Flags that would be passed over in silence are refused.
+func TestFlagsThatSayNothingAreRefused(t *testing.T) {
+	agents, rows := "../load/input/testdata/trace_0026.json.gz", write(t, "a.jsonl", `{"text":"a"}`)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--arrival-pattern", "poisson"}, "--arrival-pattern needs --request-rate"},
+		{[]string{"--request-rate-ramp-duration", "5"}, "needs --request-rate"},
+		{[]string{"--fixed-schedule-speedup", "5"}, "needs --fixed-schedule"},
+		{[]string{"--num-users", "5"}, "needs --user-centric-rate"},
+		{[]string{"--warmup-request-rate", "5"}, "a warm-up needs an end"},
+		{[]string{"--isl", "5", "--traffic-scenario", "D(1,1)"}, "exclude each other"},
+		{[]string{"--osl", "5"}, "need --isl"},
+		{[]string{"--num-prefix-prompts", "5"}, "need each other"},
+		{[]string{"--session-turn-delay-ratio", "0"}, "above 0"},
+		{[]string{"--custom-dataset-type", "moncake_trace", "-f", rows}, "did you mean mooncake_trace?"},
+		{[]string{"--seq-dist", "5,5:90"}, "not to 100"},
+		{[]string{"-f", agents, "-r", "5"}, "--request-rate needs conversations"},
+		{[]string{"-f", agents, "--sweep", "rate=5"}, "--request-rate needs conversations"},
+		{[]string{"-f", agents, "--warmup-request-count", "5"}, "--agentic-warmup"},
+		{[]string{"-f", rows, "--dag-fail-fast"}, "--dag-fail-fast needs agentic traces"},
+	} {
+		_, err := call(t.Context(), append(c.args, "--dry-run")...)
+		require.ErrorContains(t, err, c.says, c.args)
+	}
+}
+
+func TestWarmupsOfTheirOwnKind(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want drive.Phase
+	}{
+		{[]string{"-c", "8", "--warmup-request-count", "5"}, drive.Phase{Requests: 5, Shape: drive.Shape{Kind: drive.Closed, Concurrency: 8}}},
+		{[]string{"-c", "8", "--num-warmup-sessions", "3", "--warmup-concurrency", "2", "--warmup-grace-period", "4"},
+			drive.Phase{Sessions: 3, Grace: 4 * time.Second, Shape: drive.Shape{Kind: drive.Closed, Concurrency: 2}}},
+		{[]string{"-c", "8", "--warmup-duration", "3", "--warmup-request-rate", "7", "--warmup-arrival-pattern", "constant", "--warmup-request-rate-ramp-duration", "2"},
+			drive.Phase{Duration: 3 * time.Second, Shape: drive.Shape{Kind: drive.Open, Rate: 7, Concurrency: 8, Arrival: pace.Constant, RateRamp: 2 * time.Second}}},
+		{[]string{"--user-centric-rate", "3", "--num-users", "4", "--warmup-request-count", "5"}, drive.Phase{Requests: 5, Shape: drive.Shape{Kind: drive.Closed, Concurrency: 4}}},
+	} {
+		o := flagged(t, c.args...)
+		got := o.warmup(o.shape())
+		want := c.want
+		want.Name = "warmup"
+		if want.Grace == 0 {
+			want.Grace = -1
+		}
+		want.Shape.Smoothness, want.Shape.SpeedUp, want.Shape.AutoOffset = got.Shape.Smoothness, got.Shape.SpeedUp, got.Shape.AutoOffset
+		require.Equal(t, &want, got, c.args)
+	}
+	require.Nil(t, flagged(t).warmup(drive.Shape{}))
+}
+
+// A pool of synthetic prompts is played again and again.
+func TestAPoolOfSyntheticPrompts(t *testing.T) {
+	server := serve(t, nil)
+	_, err := call(t.Context(), "-u", server.URL, "-m", "m", "--isl", "9", "--osl", "2", "--num-dataset-entries", "3", "-n", "12")
+	require.NoError(t, err)
+	seen := map[string]int{}
+	for _, r := range server.Recordings() {
+		seen[r.PromptText()]++
+	}
+	require.Len(t, seen, 3)
+	for _, n := range seen {
+		require.Equal(t, 4, n, "each once a pass")
+	}
+}
+
+func write(t *testing.T, name, text string) string {
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
