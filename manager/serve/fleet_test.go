@@ -114,14 +114,15 @@ func (f *fleet) bench(ctx context.Context, progress *watched, args ...string) (*
 	cmd.SetArgs(append(args, "--model=m", "--json="+path, "--ui=plain"))
 	cmd.SetOut(new(bytes.Buffer))
 	cmd.SetErr(progress)
-	if err := cmd.ExecuteContext(ctx); err != nil {
+	err := cmd.ExecuteContext(ctx)
+	data, readErr := os.ReadFile(path)
+	if readErr != nil {
+		require.Error(f.t, err, "a command without a report says why")
 		return nil, err
 	}
-	data, err := os.ReadFile(path)
-	require.NoError(f.t, err)
 	var doc report.Document
 	require.NoError(f.t, json.Unmarshal(data, &doc))
-	return &doc, nil
+	return &doc, err
 }
 
 // watched calls when once a line holds the text.
@@ -195,7 +196,7 @@ func TestALoadSurvivesAWorker(t *testing.T) {
 	f := newFleet(t, "w1", "w2")
 	kill := &watched{text: "running", when: func() { _ = f.workers["w2"].Process.Kill() }}
 	doc, err := f.bench(t.Context(), kill, "--url="+server.URL, "--workers=2", "--concurrency=2", "--benchmark-duration=2s")
-	require.NoError(t, err)
+	require.ErrorContains(t, err, "shares of the load were lost")
 	require.Contains(t, strings.Join(doc.Notes, "\n"), "on worker w2 is lost")
 	require.Contains(t, strings.Join(doc.Notes, "\n"), "the result is partial: it is that of 1 of 2 shares")
 	require.Positive(t, doc.Metrics["request_count"].Avg)
@@ -213,13 +214,17 @@ func TestALoadThatIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	doc, err := f.bench(ctx, &watched{text: "running", when: cancel}, "--url="+server.URL, "--workers=2", "--concurrency=2", "--benchmark-duration=10m")
-	require.NoError(t, err)
+	require.ErrorContains(t, err, "interrupted: the report is of what had ended by then")
 	require.True(t, doc.Cancelled)
 	for _, s := range doc.Shares {
 		require.True(t, s.Done, s.String())
 	}
 	_, err = f.bench(t.Context(), &watched{}, "--url="+server.URL, "--workers=2", "--concurrency=2", "--request-count=4")
 	require.NoError(t, err, "the workers take the next load")
+	early, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	_, err = f.bench(early, &watched{text: "missing", when: giveUp}, "--url="+server.URL, "--workers=3", "--concurrency=3", "--request-count=6")
+	require.ErrorContains(t, err, "interrupted before the load began")
 	// A third worker is missing: the load says so instead of waiting for ever.
 	_, err = f.bench(t.Context(), &watched{}, "--url="+server.URL, "--workers=3", "--concurrency=3", "--request-count=6", "--workers-wait=3s")
 	require.ErrorContains(t, err, "too few workers were free for 3 shares")

@@ -75,7 +75,7 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	}
 	w, err := o.workload(ctx)
 	if err != nil {
-		return err
+		return stopped(ctx, err, "interrupted before the input was read")
 	}
 	if err := o.fits(w); err != nil {
 		return err
@@ -96,9 +96,31 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		runErr = errors.Join(runErr, lines.Close())
 	}
 	if doc == nil {
-		return advise(runErr)
+		return stopped(ctx, advise(runErr), "interrupted before anything was measured")
 	}
-	return errors.Join(o.write(doc, out), runErr)
+	if err := errors.Join(o.write(doc, out), runErr); err != nil {
+		return err
+	}
+	if doc.Cancelled {
+		return interruption("interrupted: the report is of what had ended by then")
+	}
+	return nil
+}
+
+// interruption is the error of a command that was told to stop.
+type interruption string
+
+func (i interruption) Error() string { return string(i) }
+
+// ExitStatus is what the program ends with, as a shell has it for SIGINT.
+func (i interruption) ExitStatus() int { return 130 }
+
+// stopped is an interruption where ctx has ended, else the error.
+func stopped(ctx context.Context, err error, why string) error {
+	if ctx.Err() != nil {
+		return interruption(why)
+	}
+	return err
 }
 
 // advise says what to do about an error that has a remedy among the flags.

@@ -167,6 +167,9 @@ func (o *Order) pack(sent *options) error {
 // errNoWorkers says that a load found too few workers.
 var errNoWorkers = errors.New("too few workers were free")
 
+// errLost says that a report lacks what a share sent.
+var errLost = errors.New("shares of the load were lost: the report is that of the others, who sent less than was asked for")
+
 // together is a load that runs on workers.
 type together struct {
 	*session
@@ -202,6 +205,9 @@ func (s *session) fleetOnce(ctx context.Context, o *options) (*load.Result, erro
 	res.Cancelled = res.Cancelled || ctx.Err() != nil
 	if res.Summary.Value(metrics.TagRequestCount) == 0 && res.Summary.Value(metrics.TagErrorCount) > 0 && !res.Cancelled {
 		return res, load.ErrAllFailed
+	}
+	if t.lost() && !res.Cancelled {
+		return res, errLost
 	}
 	return res, nil
 }
@@ -258,14 +264,19 @@ func (t *together) watch(ctx, wait context.Context, started <-chan struct{}, ove
 			why = context.Cause(ctx)
 		}
 	case <-wait.Done():
-		if why = context.Cause(wait); errors.Is(why, errNoWorkers) {
+		why = interruption("interrupted before the load began")
+		if errors.Is(context.Cause(wait), errNoWorkers) {
 			why = fmt.Errorf("%w for %d shares within %v", errNoWorkers, t.order.Load.Shares, t.WorkersWait)
 		}
+		defer giveUp() // nobody has measured anything
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	if err := t.fleet.Cancel(stopping, t.order.Name); err != nil {
 		why = errors.Join(why, fmt.Errorf("stopping the load: %w", err))
+	}
+	if !isClosed(started) {
+		return why
 	}
 	select {
 	case <-over.Done():
@@ -273,6 +284,15 @@ func (t *together) watch(ctx, wait context.Context, started <-chan struct{}, ove
 		giveUp()
 	}
 	return why
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // state shows where the shares stand.
