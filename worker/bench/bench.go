@@ -117,10 +117,11 @@ func (i interruption) ExitStatus() int { return 130 }
 
 // stopped is an interruption where ctx has ended, else the error.
 func stopped(ctx context.Context, err error, why string) error {
-	if ctx.Err() != nil {
-		return interruption(why)
+	var said interruption
+	if ctx.Err() == nil || errors.As(err, &said) {
+		return err
 	}
-	return err
+	return interruption(why)
 }
 
 // advise says what to do about an error that has a remedy among the flags.
