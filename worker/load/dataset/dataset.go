@@ -204,6 +204,9 @@ func rows(f input.File, opt Options) (*Dataset, error) {
 		return nil, err
 	}
 	d.choose(all, opt)
+	if d.Stats.Rows == 0 {
+		return nil, fmt.Errorf("%s has no rows below its first line: %w", f.Name, ErrShape)
+	}
 	if len(d.Conversations) == 0 {
 		return nil, fmt.Errorf("%s holds no usable request (of %d rows %d are empty and %d too long)", f.Name, d.Stats.Rows, d.Stats.Empty, d.Stats.TooLong)
 	}

@@ -116,6 +116,8 @@ func TestDatasetsThatAreRefused(t *testing.T) {
 		"two lists":     {`{"a":[{"prompt":"x"}],"b":[{"prompt":"y"}]}`, "a, b", Options{}},
 		"not a row":     {`[1]`, "row 1", Options{}},
 		"parquet":       {"PAR1....PAR1", "convert it", Options{}},
+		"binary":        {"a\x00b", "no text", Options{}},
+		"no rows":       {"hello there", "no rows below its first line", Options{}},
 		"bad body":      {"request_body\nhello\n", "request_body", Options{}},
 		"a trace":       {"prompt\na\n", "for rows", Options{Template: "x", Input: input.Options{Format: input.Mooncake}}},
 		"not messages":  {`{"m":1}`, "list of messages", Options{Map: Map{Messages: "m"}}},

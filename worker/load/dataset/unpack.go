@@ -47,6 +47,9 @@ var ErrArchive = errors.New("the archive is no dataset")
 var ErrParquet = errors.New("Parquet is not read; convert it to JSONL or CSV, " + //nolint:staticcheck // a proper name
 	"for example with: python3 -c \"import pandas; pandas.read_parquet('in.parquet').to_json('out.jsonl', orient='records', lines=True)\"")
 
+// ErrBinary is returned for a file that is no text.
+var ErrBinary = errors.New("the file is no text: want JSON, lines of JSON or CSV, packed or not")
+
 // Read returns the data file of a source: the file itself, what gzip holds, or
 // out of a zip or tar archive the member that is asked for. Without one it is the largest CSV, else the largest JSONL, else the largest
 // JSON; the notes say so.
@@ -93,6 +96,9 @@ func (u Unpack) plain(r io.Reader, name string) (input.File, []string, error) {
 	}
 	if bytes.HasPrefix(data, []byte("PAR1")) {
 		return input.File{}, nil, ErrParquet
+	}
+	if bytes.IndexByte(data[:min(len(data), 512)], 0) >= 0 {
+		return input.File{}, nil, ErrBinary
 	}
 	return input.File{Name: name, Data: data}, nil, nil
 }
