@@ -553,6 +553,20 @@ func TestAParentGoesOnOnceWhateverItsChildrenDo(t *testing.T) {
 	}
 }
 
+// Whatever else goes wrong, no turn is sent twice: that would be a fault of the
+// machine, which stops at it.
+func TestNoTurnIsSentTwice(t *testing.T) {
+	m, err := New(Config{Trees: []*tree.Tree{single("A", 2)}, Lanes: 1, MaxTrees: 1})
+	require.NoError(t, err)
+	m.Start(0)
+	sends := m.Advance(0)
+	require.Len(t, sends, 1)
+	again := sends[0].Ref
+	require.Panics(t, func() { m.send(again, 0, 0) }, "it is out")
+	m.lanes[0].sessions[0].state = pending
+	require.Panics(t, func() { m.send(again, 0, 0) }, "it was sent")
+}
+
 func TestChildrenBeyondTheRequestCapAreTruncated(t *testing.T) {
 	family := grow("P", [][]time.Duration{secs(0, 10, 40), secs(0.5, 8), secs(3, 9)},
 		tree.Branch{Parent: 0, Spawn: 0, Join: 1, Children: []int{1, 2}})
