@@ -214,7 +214,7 @@ func TestALoadThatIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	doc, err := f.bench(ctx, &watched{text: "running", when: cancel}, "--url="+server.URL, "--workers=2", "--concurrency=2", "--benchmark-duration=10m")
-	require.ErrorContains(t, err, "interrupted: the report is of what had ended by then")
+	require.NoError(t, err)
 	require.True(t, doc.Cancelled)
 	for _, s := range doc.Shares {
 		require.True(t, s.Done, s.String())

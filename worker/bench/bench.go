@@ -36,7 +36,7 @@ func Command(fleet Fleet) *cobra.Command {
 			"schedule (--fixed-schedule) or users (--user-centric-rate). Ctrl-C ends a run with a\n" +
 			"valid partial report.\n\n" +
 			"Exit codes: 0 measured, even if some requests failed; 1 every request failed, too many did,\n" +
-			"or the run broke; 2 a mistake in what was typed; 130 ended by Ctrl-C.",
+			"a share of the load was lost, or the run broke; 2 a mistake in what was typed; 130 ended by Ctrl-C.",
 		Example: "  fleetune bench -u http://localhost:8000 -m my-model -c 8 --traffic-scenario 'D(512,128)' -n 100\n" +
 			"  fleetune bench -m my-model -r 20 -d 60s --goodput 'time_to_first_token:200 inter_token_latency:20'\n" +
 			"  fleetune bench -m my-model --search concurrency=1:256 --goodput time_to_first_token:500 -n 200",
@@ -78,7 +78,7 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		return stopped(ctx, err, "interrupted before the input was read")
 	}
 	if err := o.fits(w); err != nil {
-		return err
+		return &exitError{exitUsage, err}
 	}
 	if o.Look {
 		return o.look(w, out)
@@ -98,30 +98,17 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 	if doc == nil {
 		return stopped(ctx, advise(runErr), "interrupted before anything was measured")
 	}
-	if err := errors.Join(o.write(doc, out), runErr); err != nil {
-		return err
-	}
-	if doc.Cancelled {
-		return interruption("interrupted: the report is of what had ended by then")
-	}
-	return nil
+	return errors.Join(o.write(doc, out), runErr)
 }
 
-// interruption is the error of a command that was told to stop.
-type interruption string
-
-func (i interruption) Error() string { return string(i) }
-
-// ExitStatus is what the program ends with, as a shell has it for SIGINT.
-func (i interruption) ExitStatus() int { return 130 }
-
-// stopped is an interruption where ctx has ended, else the error.
+// stopped is what a command ends with that Ctrl-C ended before there was a
+// report; where it did not, the error.
 func stopped(ctx context.Context, err error, why string) error {
-	var said interruption
+	var said *exitError
 	if ctx.Err() == nil || errors.As(err, &said) {
 		return err
 	}
-	return interruption(why)
+	return &exitError{exitInterrupted, errors.New(why)}
 }
 
 // advise says what to do about an error that has a remedy among the flags.

@@ -141,9 +141,7 @@ func TestStoppingGivesAPartialReport(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "r.json")
 			args := append([]string{"-u", server.URL, "--traffic-scenario", "D(8,4)", "--json", path, "--html", path + ".html"}, c.args...)
 			_, err := call(ctx, args...)
-			var status interface{ ExitStatus() int }
-			require.ErrorAs(t, err, &status)
-			require.Equal(t, 130, status.ExitStatus())
+			require.NoError(t, err)
 			d := read(t, path)
 			require.True(t, d.Cancelled)
 			require.GreaterOrEqual(t, d.Metrics[metrics.TagRequestCount].Avg, c.least)

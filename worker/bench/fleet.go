@@ -264,7 +264,7 @@ func (t *together) watch(ctx, wait context.Context, started <-chan struct{}, ove
 			why = context.Cause(ctx)
 		}
 	case <-wait.Done():
-		why = interruption("interrupted before the load began")
+		why = &exitError{exitInterrupted, errors.New("interrupted before the load began")}
 		if errors.Is(context.Cause(wait), errNoWorkers) {
 			why = fmt.Errorf("%w for %d shares within %v", errNoWorkers, t.order.Load.Shares, t.WorkersWait)
 		}
