@@ -13,19 +13,10 @@ import (
 	"github.com/fleetune/fleetune/worker/load/pace"
 )
 
-func flagged(t *testing.T, args ...string) *options {
-	t.Helper()
-	o := &options{}
-	set := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	o.flags(set)
-	require.NoError(t, set.Parse(args))
-	return o
-}
-
 // Whoever comes from another load generator finds its names, and its bare
 // numbers of seconds.
 func TestNamesAndNumbersOfOthers(t *testing.T) {
-	o := flagged(t, "--num-conversations", "7", "--benchmark-duration", "90", "--warmup-duration", "1.5", "--fixed-schedule-start-offset", "2500",
+	o := parsed(t, "--num-conversations", "7", "--benchmark-duration", "90", "--warmup-duration", "1.5", "--fixed-schedule-start-offset", "2500",
 		"--request-timeout-seconds", "60", "--synthetic-input-tokens-mean", "550", "-d", "2m")
 	require.Equal(t, 7, o.Sessions)
 	require.Equal(t, 2*time.Minute, o.Duration)
@@ -39,6 +30,14 @@ func TestNamesAndNumbersOfOthers(t *testing.T) {
 	o.flags(set)
 	for theirs, ours := range aliases {
 		require.NotNil(t, set.Lookup(ours), "%s stands for %s", theirs, ours)
+	}
+}
+
+// With workers, the key's name is that of a secret of theirs.
+func TestAKeyOfTheWorkers(t *testing.T) {
+	for workers, fails := range map[string]bool{"0": true, "2": false} {
+		err := parsed(t, "--api-key-env", "NO_SUCH_KEY", "--workers", workers).validate()
+		require.Equal(t, fails, err != nil, err)
 	}
 }
 
@@ -82,7 +81,7 @@ func TestWarmupsOfTheirOwnKind(t *testing.T) {
 			drive.Phase{Duration: 3 * time.Second, Shape: drive.Shape{Kind: drive.Open, Rate: 7, Concurrency: 8, Arrival: pace.Constant, RateRamp: 2 * time.Second}}},
 		{[]string{"--user-centric-rate", "3", "--num-users", "4", "--warmup-request-count", "5"}, drive.Phase{Requests: 5, Shape: drive.Shape{Kind: drive.Closed, Concurrency: 4}}},
 	} {
-		o := flagged(t, c.args...)
+		o := parsed(t, c.args...)
 		got := o.warmup(o.shape())
 		want := c.want
 		want.Name = "warmup"
@@ -92,7 +91,7 @@ func TestWarmupsOfTheirOwnKind(t *testing.T) {
 		want.Shape.Smoothness, want.Shape.SpeedUp, want.Shape.AutoOffset = got.Shape.Smoothness, got.Shape.SpeedUp, got.Shape.AutoOffset
 		require.Equal(t, &want, got, c.args)
 	}
-	require.Nil(t, flagged(t).warmup(drive.Shape{}))
+	require.Nil(t, parsed(t).warmup(drive.Shape{}))
 }
 
 // A pool of synthetic prompts is played again and again.
