@@ -97,8 +97,10 @@ func TestWarmupsOfTheirOwnKind(t *testing.T) {
 // A pool of synthetic prompts is played again and again.
 func TestAPoolOfSyntheticPrompts(t *testing.T) {
 	server := serve(t, nil)
-	_, err := call(t.Context(), "-u", server.URL, "-m", "m", "--isl", "9", "--osl", "2", "--num-dataset-entries", "3", "-n", "12")
+	out, err := call(t.Context(), "-u", server.URL, "-m", "m", "--isl", "9", "--osl", "2", "--num-dataset-entries", "3", "-n", "12")
 	require.NoError(t, err)
+	require.Contains(t, out, "ISL 9 · OSL 2")
+	require.NotContains(t, out, usualScenario)
 	seen := map[string]int{}
 	for _, r := range server.Recordings() {
 		seen[r.PromptText()]++

@@ -69,9 +69,15 @@ func (d *Document) Setting() string {
 	if on, _ := s["streaming"].(bool); on {
 		words = append(words, "streaming")
 	}
-	if text(s, "input_file") != "" {
+	switch {
+	case text(s, "input_file") != "":
 		add("%s", "input_file")
-	} else {
+	case text(s, "seq_dist") != "":
+		add("%s", "seq_dist")
+	case text(s, "isl") != "":
+		add("ISL %s", "isl")
+		add("OSL %s", "osl")
+	default:
 		add("%s", "scenario")
 	}
 	add("concurrency %s", "concurrency")
