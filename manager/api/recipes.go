@@ -11,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/manager/recipe"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 func (a *API) recipeRoutes(api huma.API) {
@@ -63,7 +64,7 @@ func bestOrigin(d v1.Task) string {
 	text := fmt.Sprintf("experiment %d of task %s", d.Best.Number, d.Name)
 	if len(d.Objectives) > 0 {
 		metric := d.Objectives[0].Metric
-		text += fmt.Sprintf(", %s %.4g %s", metric, d.Best.Score, d.Best.Metrics[metric].Unit)
+		text += fmt.Sprintf(", %s %s", metric, terminal.Quantity(d.Best.Metrics[metric].Median, d.Best.Metrics[metric].Unit))
 	}
 	switch s := d.Best.Speedup; {
 	case s == nil:

@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/client"
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
@@ -62,8 +64,13 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 		return a.printf("no experiments; fleetune why %s tells what the task waits for\n", terminal.Clean(d.Name))
 	}
 	t := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: "STATUS", Styled: true}, {Title: "OUTCOME", Least: 7},
-		{Title: strings.ToUpper(metric(d)), Right: true, Least: 7}, {Title: "PARAMETERS", Least: 10}, {Title: "WORKER", Least: 6},
-		{Title: "TOOK", Right: true}, {Title: "ERROR", Least: 5}}}
+		{Title: strings.ToUpper(metric(d)), Right: true, Least: 7}}}
+	promises := slices.ContainsFunc(list, func(e v1.Experiment) bool { return missedPromises(e.Metrics) != "" })
+	if promises {
+		t.Columns = append(t.Columns, terminal.Column{Title: "SLO", Least: 8})
+	}
+	t.Columns = append(t.Columns, terminal.Column{Title: "PARAMETERS", Least: 10}, terminal.Column{Title: "WORKER", Least: 6},
+		terminal.Column{Title: "TOOK", Right: true}, terminal.Column{Title: "ERROR", Least: 5})
 	for _, e := range list {
 		value, took, trouble := "", "", ""
 		if e.Score != nil {
@@ -81,9 +88,37 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 		if e.Error != nil {
 			trouble = e.Error.Phase + ": " + e.Error.Message
 		}
-		t.Add(mark(d, e), string(e.Status), e.Outcome, value, parameters, measuredBy(e), took, trouble)
+		row := []string{mark(d, e), string(e.Status), e.Outcome, value}
+		if promises {
+			row = append(row, missedPromises(e.Metrics))
+		}
+		t.Add(append(row, parameters, measuredBy(e), took, trouble)...)
 	}
 	return t.Print(a.Out)
+}
+
+// missedPromises says how an experiment stands with the SLO: "kept", or which
+// terms it misses and how far, in its worst cell; empty without one.
+func missedPromises(metrics map[string]v1.Metric) string {
+	var missed []string
+	any := false
+	for _, name := range sortedNames(metrics) {
+		term, ok := strings.CutPrefix(name, experiment.MarginMetric)
+		if !ok {
+			continue
+		}
+		any = true
+		if margin := metrics[name].Median; margin > 0 {
+			missed = append(missed, fmt.Sprintf("%s %+.0f %%", term, 100*margin))
+		}
+	}
+	switch {
+	case !any:
+		return ""
+	case len(missed) == 0:
+		return "kept"
+	}
+	return "misses " + strings.Join(missed, ", ")
 }
 
 // measuredBy is the worker of an experiment, or the record that answered it.
@@ -149,6 +184,10 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 	}
 	for _, name := range names {
 		m := e.Metrics[name]
+		if serving != nil && m.Count == 1 {
+			f.add("metric", "%s %s", name, terminal.Quantity(m.Median, m.Unit))
+			continue
+		}
 		if serving != nil {
 			f.add("metric", "%s %s (spread %s, %d samples)", name, terminal.Quantity(m.Median, m.Unit), terminal.Quantity(m.Spread, m.Unit), m.Count)
 			continue

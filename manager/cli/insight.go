@@ -89,7 +89,11 @@ func (a *app) printInfluences(d v1.Insight) error {
 	if len(d.Parameters) == 0 {
 		return nil
 	}
-	if err := a.section("what %s depends on, as predicted from %d results", d.Objective, d.Explained); err != nil {
+	what := d.Objective
+	if d.Penalised {
+		what = "the score (" + d.Objective + ", worse where promises are missed)"
+	}
+	if err := a.section("what %s depends on, as predicted from %d results", what, d.Explained); err != nil {
 		return err
 	}
 	width := 16
@@ -197,7 +201,11 @@ func (a *app) printProgress(d v1.Insight) error {
 		return err
 	}
 	first := d.Objectives[0].Metric
-	t := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: strings.ToUpper(first), Right: true, Least: 7},
+	title := strings.ToUpper(first)
+	if d.Penalised {
+		title = "SCORE"
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: title, Right: true, Least: 7},
 		{Title: "REGRET", Right: true}, {Title: "ENDED"}}}
 	if d.Hypervolume != nil {
 		t.Columns = append(t.Columns, terminal.Column{Title: "HYPERVOLUME", Right: true})

@@ -82,11 +82,16 @@ func count(n int) string {
 	return fmt.Sprint(n)
 }
 
-// score writes a score with its metric's unit.
+// score writes what was measured of the first objective. Where missed promises
+// make the score another number, that stands behind it.
 func score(d v1.Task, value float64, metrics map[string]v1.Metric) string {
-	text := terminal.Number(value)
-	if m, ok := metrics[metric(d)]; ok && m.Unit != "" {
-		text += " " + m.Unit
+	m, ok := metrics[metric(d)]
+	if !ok {
+		return terminal.Number(value)
+	}
+	text := quantity(value, m.Unit)
+	if v1.Penalised(value, m) {
+		text = quantity(m.Median, m.Unit) + fmt.Sprintf(" (score %s)", terminal.Number(value))
 	}
 	return text
 }

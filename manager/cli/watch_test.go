@@ -23,7 +23,7 @@ func underway() v1.Task {
 		Objectives:  []task.Objective{{Metric: "time_ms", Direction: task.Minimize}},
 		Experiments: v1.Counts{Total: 7, Planned: 20, Success: 4, Failed: 1, Running: 2},
 		Best: &v1.Best{Number: 3, Score: 4.25, Parameters: space.Point{"tile": int64(32)},
-			Metrics: map[string]v1.Metric{"time_ms": {Unit: "ms"}}, Speedup: &v1.Speedup{Ratio: 2.5}}}
+			Metrics: map[string]v1.Metric{"time_ms": {Unit: "ms", Median: 4.25}}, Speedup: &v1.Speedup{Ratio: 2.5}}}
 }
 
 func TestPictureShowsWhatMatters(t *testing.T) {

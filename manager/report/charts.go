@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -71,7 +72,7 @@ func history(in Input) *chart.Plot {
 	if last := incumbent.Dots[len(incumbent.Dots)-1]; last.X < float64(list[len(list)-1].Number) {
 		incumbent.Dots = append(incumbent.Dots, chart.Dot{X: float64(list[len(list)-1].Number), Y: last.Y})
 	}
-	p := &chart.Plot{ID: "history", Title: "How the search went", XLabel: "experiment", YLabel: label(metric, u),
+	p := &chart.Plot{ID: "history", Title: "How the search went", XLabel: "experiment", YLabel: label(axisName(in, metric), u),
 		LogY: least > 1/huge && most > steep*least, Series: []chart.Series{all, incumbent}}
 	if b := in.Task.Baseline; b != nil && b.Score != nil && finite(*b.Score) && (!p.LogY || *b.Score > 0) {
 		p.Rules = append(p.Rules, chart.Rule{Y: *b.Score, Label: "baseline", Class: "baseline"})
@@ -84,7 +85,7 @@ func history(in Input) *chart.Plot {
 	}
 	if len(failed.Dots) > 0 {
 		p.Series = append(p.Series, failed)
-		p.Note = "Failed experiments stand at the least score, for want of one."
+		p.Note = strings.TrimSpace(p.Note + " Failed experiments stand at the least score, for want of one.")
 	}
 	return p
 }
@@ -182,7 +183,7 @@ func parallel(in Input) *Parallel {
 		p.Note = fmt.Sprintf("The best %d of %d experiments.", mostLines, len(order))
 		order = order[:mostLines]
 	}
-	names := in.Task.Parameters
+	names := varying(in.Task.Parameters, order)
 	if len(names) > mostAxes && len(in.Insight.Parameters) > 0 {
 		names = nil
 		for _, i := range in.Insight.Parameters[:min(mostAxes, len(in.Insight.Parameters))] {
@@ -218,9 +219,26 @@ func parallel(in Input) *Parallel {
 	for _, name := range names {
 		axis(name, func(e v1.Experiment) any { return e.Parameters[name] })
 	}
-	axis(metricName(in.Task), func(e v1.Experiment) any { return *e.Score })
+	axis(axisName(in, metricName(in.Task)), func(e v1.Experiment) any { return *e.Score })
 	slices.Reverse(p.Lines) // the best are drawn last, on top
 	return p
+}
+
+// varying leaves out parameters that have one value in all of the experiments.
+func varying(names []string, list []v1.Experiment) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		first := terminal.Value(list[0].Parameters[name])
+		return !slices.ContainsFunc(list, func(e v1.Experiment) bool { return terminal.Value(e.Parameters[name]) != first })
+	})
+}
+
+// axisName is what an axis of scores is called: the objective's metric, or the
+// score where missed promises make it another number.
+func axisName(in Input, metric string) string {
+	if in.Insight.Penalised {
+		return "score"
+	}
+	return metric
 }
 
 // effects draw what each parameter does, as predicted.
@@ -229,7 +247,7 @@ func effects(in Input) []Effect {
 	for i, p := range in.Insight.Parameters {
 		e := Effect{Name: p.Name, Importance: p.Importance}
 		if i < mostAxes {
-			plot := &chart.Plot{ID: fmt.Sprintf("effect-%d", i+1), Title: p.Name, XLabel: p.Name, YLabel: label(in.Insight.Objective, in.Insight.Unit)}
+			plot := &chart.Plot{ID: fmt.Sprintf("effect-%d", i+1), Title: p.Name, XLabel: p.Name, YLabel: label(axisName(in, in.Insight.Objective), in.Insight.Unit)}
 			s := chart.Series{Name: "predicted " + in.Insight.Objective, Class: "best", Line: "straight"}
 			for k, l := range p.Effect {
 				plot.Categories = append(plot.Categories, terminal.Value(l.Value))

@@ -223,6 +223,9 @@ func best(in Input) *Best {
 	}
 	b := &Best{Number: t.Best.Number, Metric: metricName(t), Parameters: points(t, t.Best.Parameters)}
 	b.Score = terminal.Quantity(t.Best.Score, t.Best.Metrics[b.Metric].Unit)
+	if m, ok := t.Best.Metrics[b.Metric]; ok && v1.Penalised(t.Best.Score, m) {
+		b.Score = terminal.Quantity(m.Median, m.Unit)
+	}
 	switch s := t.Best.Speedup; {
 	case t.Baseline != nil && t.Baseline.Number == t.Best.Number:
 		b.Verdict = "nothing beats the baseline"

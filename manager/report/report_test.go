@@ -219,3 +219,26 @@ func TestLeaders(t *testing.T) {
 	}
 	require.Equal(t, "[20 19 18]", fmt.Sprint(report.Leaders(v1.Task{}, many, 3)))
 }
+
+// Where promises are missed, what was measured and the score are two numbers,
+// and a parameter that never varies has no axis.
+func TestScoresAreNotMeasurements(t *testing.T) {
+	in := serving()
+	in.Insight.Penalised = true
+	in.Experiments[2].Score = of(9.0)
+	for i := range in.Experiments {
+		if i > 0 {
+			in.Experiments[i].Parameters["fixed"] = int64(1)
+		}
+	}
+	in.Experiments = in.Experiments[1:]
+	in.Task.Parameters = append(in.Task.Parameters, "fixed")
+	d := report.Build(in)
+	require.Equal(t, "score (s)", d.History.YLabel)
+	require.Equal(t, "score", d.Table.Columns[4].Title)
+	require.Equal(t, "1.5 s", d.Table.Rows[1].Cells[3].Text)
+	require.Equal(t, "9 s", d.Table.Rows[1].Cells[4].Text)
+	for _, a := range d.Parallel.Axes {
+		require.NotEqual(t, "fixed", a.Name)
+	}
+}

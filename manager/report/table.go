@@ -33,19 +33,22 @@ type Entry struct {
 
 func table(in Input) Table {
 	t := Table{Columns: []Column{{"#", true}, {"Purpose", false}, {"Outcome", false}, {metricName(in.Task), true}}, Rows: []Row{}}
+	if in.Insight.Penalised {
+		t.Columns = append(t.Columns, Column{"score", true})
+	}
 	for _, name := range in.Task.Parameters {
 		t.Columns = append(t.Columns, Column{name, false})
 	}
 	t.Columns = append(t.Columns, Column{"Worker", false}, Column{"Took", true}, Column{"Error", false})
 	u := unit(in.Experiments, metricName(in.Task))
 	for _, e := range in.Experiments {
-		t.Rows = append(t.Rows, row(in.Task, e, u))
+		t.Rows = append(t.Rows, row(in, e, u))
 	}
 	return t
 }
 
-func row(t v1.Task, e v1.Experiment, unit string) Row {
-	r := Row{}
+func row(in Input, e v1.Experiment, unit string) Row {
+	t, r := in.Task, Row{}
 	switch {
 	case t.Best != nil && t.Best.Number == e.Number:
 		r.Class = "best"
@@ -61,10 +64,20 @@ func row(t v1.Task, e v1.Experiment, unit string) Row {
 		outcome = string(e.Status)
 	}
 	plain(outcome)
-	if e.Score != nil {
-		add(terminal.Quantity(*e.Score, unit), strconv.FormatFloat(*e.Score, 'g', -1, 64))
-	} else {
-		add("", "")
+	figure := func(v *float64) {
+		if v == nil {
+			add("", "")
+			return
+		}
+		add(terminal.Quantity(*v, unit), strconv.FormatFloat(*v, 'g', -1, 64))
+	}
+	measured := e.Score
+	if m, ok := e.Metrics[metricName(t)]; ok && in.Insight.Penalised {
+		measured = &m.Median
+	}
+	figure(measured)
+	if in.Insight.Penalised {
+		figure(e.Score)
 	}
 	for _, name := range t.Parameters {
 		text := ""

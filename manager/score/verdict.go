@@ -26,7 +26,7 @@ type Verdict struct {
 }
 
 // MarginMetric names the metric that keeps the margin of a term.
-func MarginMetric(term task.SLOTerm) string { return "slo_margin/" + term.Metric }
+func MarginMetric(term task.SLOTerm) string { return experiment.MarginMetric + term.Metric }
 
 // Judge scores the measurement of an experiment that ended well. The margins
 // are kept in it as metrics of their own, from which samplers learn where the

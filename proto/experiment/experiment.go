@@ -77,6 +77,10 @@ type Measurement struct {
 	Serving *Serving `json:"serving,omitempty"`
 }
 
+// MarginMetric stands before the name of a term of the SLO in the metric that
+// tells how far it is missed in the worst cell, as a share of the threshold.
+const MarginMetric = "slo_margin/"
+
 // A Metric is one measured quantity.
 type Metric struct {
 	Unit string `json:"unit"`

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"math"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -18,8 +19,8 @@ type Experiment struct {
 	Outcome    string             `json:"outcome" doc:"how it ended; empty until then"`
 	Parameters space.Point        `json:"parameters"`
 	Metrics    map[string]Metric  `json:"metrics" nullable:"false"`
-	Score      *float64           `json:"score" doc:"value of the first objective"`
-	Scores     []float64          `json:"scores,omitempty" doc:"one value per objective, when there are several"`
+	Score      *float64           `json:"score" doc:"value of the first objective, with the penalty for missed promises"`
+	Scores     []float64          `json:"scores,omitempty" doc:"one such value per objective, when there are several"`
 	Fidelity   *float64           `json:"fidelity" doc:"the level it is measured at where that is less than a full measurement; null for those that are one"`
 	Attempts   int                `json:"attempts" doc:"attempts that count; those handed back unfinished do not"`
 	Worker     string             `json:"worker" doc:"of the present or the last attempt"`
@@ -41,6 +42,12 @@ type Metric struct {
 	Median float64 `json:"median"`
 	Spread float64 `json:"spread" doc:"interquartile range of the samples"`
 	Count  int     `json:"count" doc:"number of samples"`
+}
+
+// Penalised says that a score is not the figure that was measured, for promises
+// that were missed.
+func Penalised(score float64, m Metric) bool {
+	return math.Abs(score-m.Median) > 1e-9*math.Abs(m.Median)
 }
 
 // An Error is the evidence of an experiment or attempt that did not succeed.

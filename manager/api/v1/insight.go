@@ -13,6 +13,7 @@ type Insight struct {
 	Task       string           `json:"task"`
 	Objective  string           `json:"objective" doc:"metric that the parameters are explained by"`
 	Unit       string           `json:"unit" doc:"of that metric; may be empty"`
+	Penalised  bool             `json:"penalised" doc:"its values are scores: worse than what was measured where promises are missed"`
 	Objectives []task.Objective `json:"objectives" nullable:"false" doc:"in order of importance"`
 	Simulated  string           `json:"simulated,omitempty" doc:"the GPU that the figures are simulated for; absent where a real engine is measured"`
 	Measured   int              `json:"measured" doc:"successful experiments that were read"`
