@@ -6,40 +6,126 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"io"
+	"maps"
+	"slices"
 
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/proto/task"
 )
 
-// exportedRow is one experiment of our own export.
-type exportedRow struct {
+// readJSON reads a JSON file of any known form.
+func readJSON(path string) (_ *sheet, err error) {
+	r, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	s, err := parseJSON(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if len(s.records) == 0 {
+		return nil, fmt.Errorf("%s has no rows", path)
+	}
+	s.name = cmp.Or(s.name, title(path))
+	return s, nil
+}
+
+// parseJSON finds out which of the known files it is.
+func parseJSON(data []byte) (*sheet, error) {
+	if s, ok := fromExport(data); ok {
+		return s, nil
+	}
+	var probe struct {
+		Cache   map[string]json.RawMessage `json:"cache"`
+		Results []json.RawMessage          `json:"results"`
+	}
+	if json.Unmarshal(data, &probe) != nil {
+		// An interrupted run leaves the cache without its last brackets.
+		data = repaired(data)
+		if err := json.Unmarshal(data, &probe); err != nil {
+			return nil, fmt.Errorf("this is no table: %w", err)
+		}
+	}
+	switch {
+	case probe.Cache != nil:
+		return fromCache(data)
+	case probe.Results != nil:
+		return fromT4(data)
+	}
+	return nil, errors.New("this is neither an export of experiments, a Kernel Tuner cache nor a T4 file")
+}
+
+// exported is one experiment of our own export.
+type exported struct {
+	Purpose    experiment.Purpose         `json:"purpose"`
 	Outcome    experiment.Outcome         `json:"outcome"`
+	Fidelity   *float64                   `json:"fidelity"`
 	Parameters space.Point                `json:"parameters"`
 	Metrics    map[string]json.RawMessage `json:"metrics"`
 }
 
-// exported recognises an export: an array of experiments, an object that holds
-// one, or one experiment a line.
-func exported(data []byte) ([]exportedRow, bool) {
-	var rows []exportedRow
-	var wrapped struct {
-		Experiments []exportedRow `json:"experiments"`
+// fromExport recognises an export: the task with its experiments, an array of
+// experiments, or one a line.
+func fromExport(data []byte) (*sheet, bool) {
+	var file struct {
+		Task struct {
+			Name       string           `json:"name"`
+			Parameters []string         `json:"parameters"`
+			Objectives []task.Objective `json:"objectives"`
+		} `json:"task"`
+		Experiments []exported `json:"experiments"`
 	}
 	switch {
-	case json.Unmarshal(data, &rows) == nil:
-	case json.Unmarshal(data, &wrapped) == nil && len(wrapped.Experiments) > 0:
-		rows = wrapped.Experiments
+	case json.Unmarshal(data, &file) == nil && len(file.Experiments) > 0:
+	case json.Unmarshal(data, &file.Experiments) == nil:
 	default:
-		rows = lines(data)
+		file.Experiments = lines(data)
 	}
-	return rows, len(rows) > 0 && rows[0].Parameters != nil
+	if len(file.Experiments) == 0 || file.Experiments[0].Parameters == nil {
+		return nil, false
+	}
+	s := &sheet{name: file.Task.Name, parameters: file.Task.Parameters, objectives: file.Task.Objectives}
+	for _, e := range file.Experiments {
+		s.learn(&s.parameters, slices.Sorted(maps.Keys(e.Parameters)))
+		s.learn(&s.measured, slices.Sorted(maps.Keys(e.Metrics)))
+		if e.Outcome == "" || e.Purpose == experiment.Confirm || e.Fidelity != nil {
+			continue // not ended, or no full measurement of its own
+		}
+		rec := record{values: make(map[string]any, len(e.Parameters)+len(e.Metrics)), outcome: e.Outcome}
+		for name, raw := range e.Metrics {
+			if v, ok := measurement(raw); ok {
+				rec.values[name] = v
+			}
+		}
+		for name, v := range e.Parameters {
+			rec.values[name] = v
+		}
+		s.records = append(s.records, rec)
+	}
+	s.columns = slices.Concat(s.parameters, s.measured)
+	return s, true
 }
 
-func lines(data []byte) []exportedRow {
-	var rows []exportedRow
+// learn adds names that are new.
+func (s *sheet) learn(list *[]string, names []string) {
+	for _, name := range names {
+		if !slices.Contains(*list, name) {
+			*list = append(*list, name)
+		}
+	}
+}
+
+func lines(data []byte) []exported {
+	var rows []exported
 	for line := range bytes.Lines(data) {
-		var row exportedRow
+		var row exported
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
@@ -51,126 +137,22 @@ func lines(data []byte) []exportedRow {
 	return rows
 }
 
-func fromExport(rows []exportedRow, c Columns) (*Table, error) {
-	t := &Table{Objective: c.objective("")}
-	if t.Objective.Metric == "" {
-		return nil, errors.New("name the metric to optimise")
-	}
-	for _, e := range rows {
-		r := Row{Point: e.Parameters, Value: math.NaN(), Outcome: e.Outcome}
-		if v, ok := metric(e.Metrics[t.Objective.Metric]); ok && cmp.Or(e.Outcome, experiment.OutcomeSuccess) == experiment.OutcomeSuccess {
-			r.Value, r.Outcome = v, experiment.OutcomeSuccess
-		} else if e.Outcome == experiment.OutcomeSuccess || e.Outcome == "" {
-			r.Outcome = experiment.OutcomeNoMetric
-		}
-		if experiment.Outcome.Transient(r.Outcome) || r.Outcome == experiment.OutcomeCancelled || r.Outcome == experiment.OutcomeNotStarted {
-			continue // says nothing of the configuration
-		}
-		t.Rows = append(t.Rows, r)
-	}
-	return t, nil
-}
-
-// metric reads a number, or the median of a metric object.
-func metric(raw json.RawMessage) (float64, bool) {
+// measurement reads a number, the median of a list of numbers, or that of a
+// metric object.
+func measurement(raw json.RawMessage) (float64, bool) {
 	var number float64
-	if json.Unmarshal(raw, &number) == nil {
-		return number, true
-	}
+	var list []float64
 	var object experiment.Metric
-	if json.Unmarshal(raw, &object) == nil && len(raw) > 0 {
+	switch {
+	case len(raw) == 0 || bytes.Equal(raw, []byte("null")):
+		return 0, false
+	case json.Unmarshal(raw, &number) == nil:
+		return number, true
+	case json.Unmarshal(raw, &list) == nil && len(list) > 0:
+		slices.Sort(list)
+		return quantile(list, 0.5), true
+	case json.Unmarshal(raw, &object) == nil:
 		return object.Median, true
 	}
 	return 0, false
-}
-
-// repaired closes a cache that ends after an entry.
-func repaired(data []byte) []byte {
-	data = bytes.TrimRight(bytes.TrimSpace(data), ",")
-	return append(bytes.Clone(data), "}}"...)
-}
-
-// fromCache reads a Kernel Tuner cache: settings, and one entry a
-// configuration whose objective is a number, or the name of a failure.
-func fromCache(data []byte, c Columns) (*Table, error) {
-	var file struct {
-		Kernel    string           `json:"kernel_name"`
-		Device    string           `json:"device_name"`
-		Objective string           `json:"objective"`
-		Keys      []string         `json:"tune_params_keys"`
-		Entries   map[string]entry `json:"cache"`
-	}
-	if err := json.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("reading the cache: %w", err)
-	}
-	t := &Table{Name: file.Kernel, Objective: c.objective(cmp.Or(file.Objective, "time"))}
-	if file.Device != "" {
-		t.Name += " on " + file.Device
-	}
-	for key, e := range file.Entries {
-		r := Row{Point: space.Point{}, Value: math.NaN(), Outcome: experiment.OutcomeFailed}
-		for _, name := range file.Keys {
-			v, ok := e[name]
-			if !ok {
-				return nil, fmt.Errorf("entry %q has no %s", key, name)
-			}
-			value, err := scalar(v)
-			if err != nil {
-				return nil, fmt.Errorf("entry %q: %s: %w", key, name, err)
-			}
-			r.Point[name] = value
-		}
-		if v, ok := metric(e[t.Objective.Metric]); ok {
-			r.Value, r.Outcome = v, experiment.OutcomeSuccess
-		}
-		t.Rows = append(t.Rows, r)
-	}
-	return t, nil
-}
-
-type entry map[string]json.RawMessage
-
-// scalar reads one parameter value.
-func scalar(raw json.RawMessage) (any, error) {
-	var p space.Point
-	if err := json.Unmarshal(append(append([]byte(`{"v":`), raw...), '}'), &p); err != nil {
-		return nil, err
-	}
-	return p["v"], nil
-}
-
-// fromT4 reads a T4 result file (the auto-tuning community's exchange format):
-// a configuration, why it is invalid or "correct", and measurements by name.
-func fromT4(data []byte, c Columns) (*Table, error) {
-	var file struct {
-		Results []struct {
-			Configuration space.Point `json:"configuration"`
-			Invalidity    string      `json:"invalidity"`
-			Objectives    []string    `json:"objectives"`
-			Measurements  []struct {
-				Name  string          `json:"name"`
-				Value json.RawMessage `json:"value"`
-			} `json:"measurements"`
-		} `json:"results"`
-	}
-	if err := json.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("reading the results: %w", err)
-	}
-	t := &Table{Objective: c.objective("")}
-	for _, result := range file.Results {
-		if t.Objective.Metric == "" && len(result.Objectives) > 0 {
-			t.Objective.Metric = result.Objectives[0]
-		}
-		if result.Invalidity == "constraints" {
-			continue // never run
-		}
-		r := Row{Point: result.Configuration, Value: math.NaN(), Outcome: experiment.OutcomeFailed}
-		for _, m := range result.Measurements {
-			if v, ok := metric(m.Value); ok && m.Name == t.Objective.Metric && result.Invalidity == "correct" {
-				r.Value, r.Outcome = v, experiment.OutcomeSuccess
-			}
-		}
-		t.Rows = append(t.Rows, r)
-	}
-	return t, nil
 }

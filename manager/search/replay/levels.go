@@ -71,12 +71,12 @@ func (l *Levels) fold(rows []Row, levels []string) []Row {
 		if !ok {
 			k = len(out)
 			at[key] = k
-			out = append(out, Row{Point: r.Point, Value: math.NaN(), Outcome: experiment.OutcomeNotStarted, Rough: map[float64]float64{}})
+			out = append(out, Row{Point: r.Point, Outcome: experiment.OutcomeNotStarted, Rough: map[float64][]float64{}})
 		}
 		if level == len(l.Texts)-1 {
-			out[k].Value, out[k].Outcome = r.Value, r.Outcome
+			out[k].Values, out[k].Outcome = r.Values, r.Outcome
 		} else {
-			out[k].Rough[l.Costs[level]] = r.Value
+			out[k].Rough[l.Costs[level]] = r.Values
 		}
 	}
 	return slices.DeleteFunc(out, func(r Row) bool { return r.Outcome == experiment.OutcomeNotStarted })

@@ -31,7 +31,7 @@ func loadWindows(t *testing.T) *Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := Load(path, Columns{Metric: "tok_s", Direction: task.Maximize, Parameters: []string{"gpu", "users"}, Levels: levels})
+	tables, _, err := Load(path, Columns{Metrics: []string{"tok_s"}, Directions: []task.Direction{task.Maximize}, Levels: levels})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +42,11 @@ func loadWindows(t *testing.T) *Table {
 // no points that were never measured in full.
 func TestLevelsAreFolded(t *testing.T) {
 	table := loadWindows(t)
-	if len(table.Rows) != 3 || table.best != 200 {
-		t.Fatalf("%d rows, the best %v", len(table.Rows), table.best)
+	if len(table.Rows) != 3 || table.scale.best[0] != -200 {
+		t.Fatalf("%d rows, the best %v", len(table.Rows), table.scale.best)
 	}
 	first := table.Rows[0]
-	if first.Value != 100 || first.Rough[10] != 80 || first.Rough[30] != 95 || len(first.Rough) != 2 {
+	if first.Values[0] != 100 || first.Rough[10][0] != 80 || first.Rough[30][0] != 95 || len(first.Rough) != 2 {
 		t.Errorf("first row %+v", first)
 	}
 	if _, known := table.Rows[1].Rough[30]; known {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/fleetune/fleetune/manager/cli/terminal"
 )
 
 // TestGates replays the tables of the folder that FLEETUNE_TUNING names and
@@ -16,7 +18,7 @@ func TestGates(t *testing.T) {
 	if folder == "" {
 		t.Skip("FLEETUNE_TUNING is not set")
 	}
-	tables, err := Load(folder, Columns{})
+	tables, _, err := Load(folder, Columns{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +37,7 @@ func TestGates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := write(t.Output(), results, s); err != nil {
+		if err := write(terminal.Screen{Writer: t.Output()}, results, s.Budget); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range results {

@@ -7,11 +7,14 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fleetune/fleetune/manager/search"
+	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/experiment"
-	"github.com/fleetune/fleetune/proto/task"
 )
 
 // Settings of a comparison.
@@ -23,50 +26,31 @@ type Settings struct {
 	Budget int
 	// Batch points are proposed together and their results told together.
 	Batch int
+	// Jobs are how many runs go on at a time; 1 when 0. Latencies and memory are
+	// those of a run by itself only when it is 1.
+	Jobs int
+	// Progress is told of every run that has ended, one at a time; nil for nobody.
+	Progress func(table, sampler string, done, of int)
 }
 
-// A Result is what one sampler did on one table over all seeds.
-type Result struct {
-	Table   string `json:"table"`
-	Sampler string `json:"sampler"`
-	Size    int    `json:"size"`
-	Seeds   int    `json:"seeds"`
-	Budget  int    `json:"budget"`
-	Batch   int    `json:"batch"`
-	// EvaluationsTo tells, for 10, 5 and 1 percent, how many evaluations it
-	// took to come that close to the optimum; on a table with levels, what they
-	// cost in full measurements until one of these was that close.
-	EvaluationsTo map[string]Reach `json:"evaluations_to"`
-	// BestAt is optimum over best so far after so many evaluations, the mean
-	// over the seeds; 0 until something succeeded.
-	BestAt map[string]float64 `json:"best_at"`
-	Ask    Latency            `json:"ask_ms"`
-	// MemoryMB is the largest heap in use seen during the runs.
-	MemoryMB float64 `json:"memory_mb"`
-	// Violations and Repeats count proposals outside the table and proposals
-	// made before; a sound sampler has none.
-	Violations int     `json:"violations"`
-	Repeats    int     `json:"repeats"`
-	Seconds    float64 `json:"seconds"`
+// A Course is what one run evaluated, in order.
+type Course struct {
+	Evaluations []Evaluation
+	// Asks are what each batch took to choose, in milliseconds.
+	Asks []float64
+	// Violations and Repeats are proposals that are no evaluations of their own:
+	// of no row of the table, or made before.
+	Violations int
+	Repeats    int
+	// MemoryMB is the heap in use at the end.
+	MemoryMB float64
 }
 
-// Reach says when a goal was reached: quartiles of the evaluations over all
-// seeds (null where that share of seeds did not get there) and the share that did.
-type Reach struct {
-	Median *float64 `json:"median"`
-	Q1     *float64 `json:"q1"`
-	Q3     *float64 `json:"q3"`
-	Share  float64  `json:"share"`
+// An Evaluation is one row looked up, at a level or in full (0).
+type Evaluation struct {
+	Row   int // position in the table; -1 when it has no such point
+	Level float64
 }
-
-// Latency of asking for one batch, in milliseconds.
-type Latency struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-}
-
-func goals() []int       { return []int{10, 5, 1} }
-func checkpoints() []int { return []int{10, 20, 50, 100, 200} }
 
 // Compare runs every sampler on a table.
 func Compare(ctx context.Context, t *Table, s Settings) ([]Result, error) {
@@ -83,132 +67,78 @@ func Compare(ctx context.Context, t *Table, s Settings) ([]Result, error) {
 
 func compare(ctx context.Context, t *Table, name string, s Settings) (Result, error) {
 	begin := time.Now()
-	total := Result{Table: t.Name, Sampler: name, Size: len(t.row), Seeds: s.Seeds, Budget: s.Budget, Batch: s.Batch,
-		EvaluationsTo: map[string]Reach{}, BestAt: map[string]float64{}}
-	reached := map[int][]float64{}
-	var asks []float64
+	courses := make([]Course, s.Seeds)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(s.Jobs, 1))
+	var mu sync.Mutex
+	done := 0
 	for seed := range s.Seeds {
-		r, err := run(ctx, t, name, int64(seed), s)
-		if err != nil {
-			return Result{}, err
-		}
-		for _, goal := range goals() {
-			reached[goal] = append(reached[goal], r.reached(float64(goal)))
-		}
-		for _, at := range checkpoints() {
-			if at <= s.Budget {
-				total.BestAt[fmt.Sprint(at)] += r.at(at) / float64(s.Seeds)
+		group.Go(func() (err error) {
+			if courses[seed], err = t.run(ctx, name, int64(seed), s); err != nil {
+				return err
 			}
-		}
-		asks = append(asks, r.asks...)
-		total.Violations += r.violations
-		total.Repeats += r.repeats
-		total.MemoryMB = max(total.MemoryMB, r.memory)
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; s.Progress != nil {
+				s.Progress(t.Name, name, done, s.Seeds)
+			}
+			return nil
+		})
 	}
-	for _, goal := range goals() {
-		total.EvaluationsTo[fmt.Sprint(goal)] = summarize(reached[goal])
+	if err := group.Wait(); err != nil {
+		return Result{}, err
 	}
-	slices.Sort(asks)
-	total.Ask = Latency{P50: quantile(asks, 0.5), P99: quantile(asks, 0.99)}
-	total.Seconds = time.Since(begin).Seconds()
-	return total, nil
+	r := t.Judge(name, s, courses)
+	r.Seconds = time.Since(begin).Seconds()
+	return r, nil
 }
 
-// trace is one run: the best share of the optimum after each evaluation, and
-// what all have cost until then, in full measurements.
-type trace struct {
-	best       []float64
-	cost       []float64
-	asks       []float64
-	violations int
-	repeats    int
-	memory     float64
-}
-
-// at is the best share of the optimum after n evaluations.
-func (r *trace) at(n int) float64 {
-	share := 0.0
-	for i, b := range r.best {
-		if r.cost[i] > float64(n)+1e-9 {
-			break
-		}
-		share = b
-	}
-	return share
-}
-
-// spent is what all evaluations have cost so far.
-func (r *trace) spent() float64 {
-	if len(r.cost) == 0 {
-		return 0
-	}
-	return r.cost[len(r.cost)-1]
-}
-
-// reached is the number of evaluations until within percent of the optimum.
-func (r *trace) reached(percent float64) float64 {
-	for i, b := range r.best {
-		if b >= 1/(1+percent/100) {
-			return r.cost[i]
-		}
-	}
-	return math.Inf(1)
-}
-
-func run(ctx context.Context, t *Table, name string, seed int64, s Settings) (*trace, error) {
-	problem := search.Problem{Space: t.Space, Objectives: []task.Objective{t.Objective}, Seed: seed, Budget: s.Budget, Points: t.set}
+// run searches the table once.
+func (t *Table) run(ctx context.Context, name string, seed int64, s Settings) (c Course, err error) {
+	problem := search.Problem{Space: t.Space, Objectives: t.Objectives, Seed: seed, Budget: s.Budget, Points: t.set}
 	if climbs(name) && t.Fidelity != nil {
 		problem.Fidelity, problem.Budget = t.Fidelity, 0 // its budget is a cost
 	}
 	sampler, err := search.New(name, problem)
 	if err != nil {
-		return nil, err
+		return c, mistake{err}
 	}
-	r := &trace{}
 	var history []search.Observation
-	best := 0.0
-	for r.spent() < float64(s.Budget) {
+	seen := map[look]bool{}
+	spent := 0.0
+	for spent < float64(s.Budget) {
 		begin := time.Now()
-		points, err := search.Propose(ctx, sampler, history, nil, min(s.Batch, int(math.Ceil(float64(s.Budget)-r.spent()))))
-		r.asks = append(r.asks, time.Since(begin).Seconds()*1000)
+		points, err := search.Propose(ctx, sampler, history, nil, min(s.Batch, int(math.Ceil(float64(s.Budget)-spent))))
+		c.Asks = append(c.Asks, time.Since(begin).Seconds()*1000)
 		if errors.Is(err, search.ErrExhausted) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return c, err
 		}
 		if len(points) == 0 {
-			return nil, errors.New("the sampler waits, and nothing is pending")
+			return c, errors.New("the sampler waits, and nothing is pending")
 		}
 		for _, p := range points {
-			o, ok := t.look(p, len(history)+1)
-			if !ok {
-				if r.violations++; r.violations > 100*s.Budget {
-					return nil, errors.New("the sampler proposes hardly any point of the table")
+			o, l, at := t.look(p, len(history)+1)
+			if at < 0 {
+				if c.Violations++; c.Violations > 100*s.Budget {
+					return c, errors.New("the sampler proposes hardly any point of the table")
 				}
 			}
-			if slices.ContainsFunc(history, func(h search.Observation) bool { return h.Point.Equal(p.Point) && h.Fidelity == p.Fidelity }) {
-				r.repeats++
+			if seen[l] {
+				c.Repeats++
 			}
+			seen[l] = true
 			history = append(history, o)
-			if len(o.Values) > 0 && p.Fidelity == 0 {
-				best = max(best, t.relative(o.Values[0]))
-			}
-			r.best, r.cost = append(r.best, best), append(r.cost, r.spent()+t.price(p.Fidelity))
+			c.Evaluations = append(c.Evaluations, Evaluation{at, p.Fidelity})
+			spent += t.price(p.Fidelity)
 		}
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	r.memory = float64(memory.HeapInuse) / (1 << 20)
-	return r, nil
-}
-
-// price is what a measurement at a level costs, in full ones.
-func (t *Table) price(level float64) float64 {
-	if level == 0 {
-		return 1
-	}
-	return level / t.Fidelity.Full()
+	c.MemoryMB = float64(memory.HeapInuse) / (1 << 20)
+	return c, nil
 }
 
 // climbs says whether a sampler measures at several levels.
@@ -216,65 +146,28 @@ func climbs(name string) bool {
 	return slices.ContainsFunc(search.Strategies(), func(s search.Strategy) bool { return s.Name == name && s.Levels })
 }
 
-// look finds a point's row; ok is false when the table has none.
-func (t *Table) look(p search.Proposal, number int) (o search.Observation, ok bool) {
-	o = search.Observation{Number: number, Point: p.Point, Fidelity: p.Fidelity, Outcome: experiment.OutcomeFailed}
+// A look is a point with the level that it is looked up at.
+type look struct {
+	key   valid.Key
+	level float64
+}
+
+// look finds a point's row, and what its measurement tells the sampler; the
+// position is -1 when the table has no such point.
+func (t *Table) look(p search.Proposal, number int) (search.Observation, look, int) {
+	o := search.Observation{Number: number, Point: p.Point, Fidelity: p.Fidelity, Outcome: experiment.OutcomeFailed}
 	vec, err := t.set.Vec(p.Point)
 	if err != nil {
-		return o, false
+		return o, look{level: p.Fidelity}, -1
 	}
-	i, ok := t.row[t.set.Key(vec)]
+	l := look{t.set.Key(vec), p.Fidelity}
+	i, ok := t.row[l.key]
 	if !ok {
-		return o, false
+		return o, l, -1
 	}
 	o.Outcome = t.Rows[i].Outcome
-	if v := t.rough(&t.Rows[i], p.Fidelity); !math.IsNaN(v) {
-		o.Outcome, o.Values = experiment.OutcomeSuccess, []float64{v}
+	if v := t.rough(&t.Rows[i], p.Fidelity); v != nil {
+		o.Outcome, o.Values = experiment.OutcomeSuccess, v
 	}
-	return o, true
-}
-
-// rough is a row's value at a level, or at the next higher one that the table
-// has.
-func (t *Table) rough(r *Row, level float64) float64 {
-	if level != 0 {
-		for _, l := range t.Fidelity.Levels {
-			if v, ok := r.Rough[l]; ok && l >= level {
-				return v
-			}
-		}
-	}
-	return r.Value
-}
-
-func summarize(reached []float64) Reach {
-	slices.Sort(reached)
-	r := Reach{Median: finite(quantile(reached, 0.5)), Q1: finite(quantile(reached, 0.25)), Q3: finite(quantile(reached, 0.75))}
-	for _, n := range reached {
-		if !math.IsInf(n, 1) {
-			r.Share += 1 / float64(len(reached))
-		}
-	}
-	return r
-}
-
-func finite(v float64) *float64 {
-	if math.IsInf(v, 0) || math.IsNaN(v) {
-		return nil
-	}
-	return &v
-}
-
-// quantile of sorted values, linear between neighbours (the default of NumPy
-// and R).
-func quantile(sorted []float64, q float64) float64 {
-	if len(sorted) == 0 {
-		return math.NaN()
-	}
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	if low+1 >= len(sorted) || at == float64(low) {
-		return sorted[low]
-	}
-	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+	return o, l, i
 }

@@ -5,7 +5,7 @@ package replay
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
 	"github.com/fleetune/fleetune/manager/search/valid"
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -16,55 +16,50 @@ import (
 // A Row is one recorded configuration.
 type Row struct {
 	Point space.Point
-	// Value of the metric; NaN when the configuration failed.
-	Value   float64
+	// Values holds one number per objective; nil when the configuration failed.
+	Values  []float64
 	Outcome experiment.Outcome
 	// Rough are the values at lower levels, by level.
-	Rough map[float64]float64
+	Rough map[float64][]float64
 }
 
 // A Table is a recorded space.
 type Table struct {
-	Name      string
-	Space     space.Space
-	Objective task.Objective
-	Rows      []Row
+	Name       string
+	Space      space.Space
+	Objectives []task.Objective
+	Rows       []Row
 	// Fidelity is what the table was measured with less of; nil for most. Its
 	// levels are what a measurement costs.
 	Fidelity *task.Fidelity
+	// Guessed says that nobody told which columns are parameters.
+	Guessed bool
 
 	set *valid.Set
 	// exact says that the constraints of Space leave the rows and no others.
 	exact bool
 	row   map[valid.Key]int
-	best  float64
+	scale scale
 }
 
 // prepare finds out what may be proposed and indexes the rows.
 func (t *Table) prepare() error {
-	t.best = math.NaN()
-	for i := range t.Rows {
-		v := t.Rows[i].Value
-		if math.IsNaN(t.best) || t.better(v, t.best) {
-			t.best = v
-		}
-	}
-	if math.IsNaN(t.best) {
-		return fmt.Errorf("table %s: no configuration succeeded", t.Name)
+	t.unite()
+	var err error
+	if t.scale, err = scaleOf(t.Objectives, t.Rows); err != nil {
+		return err
 	}
 	compiled, err := space.Compile(t.Space)
 	if err != nil {
-		return fmt.Errorf("table %s: %w", t.Name, err)
+		return err
 	}
 	points := make([]space.Point, len(t.Rows))
 	for i := range t.Rows {
 		points[i] = t.Rows[i].Point
 	}
-	table, err := valid.Table(compiled, points)
-	if err != nil {
-		return fmt.Errorf("table %s: %w", t.Name, err)
+	if t.set, err = valid.Table(compiled, points); err != nil {
+		return err
 	}
-	t.set = table
 	if len(t.Space.Constraints) > 0 {
 		ruled := valid.New(compiled)
 		if ruled.Exact() && t.covers(ruled) {
@@ -75,14 +70,55 @@ func (t *Table) prepare() error {
 	for i := range t.Rows {
 		vec, err := t.set.Vec(t.Rows[i].Point)
 		if err != nil {
-			return fmt.Errorf("table %s: row %d: %w", t.Name, i+1, err)
+			return fmt.Errorf("row %d: %w", i+1, err)
 		}
-		key := t.set.Key(vec)
-		if k, ok := t.row[key]; !ok || t.better(t.Rows[i].Value, t.Rows[k].Value) {
-			t.row[key] = i
-		}
+		t.row[t.set.Key(vec)] = i
 	}
 	return nil
+}
+
+// unite makes one row of all that measured the same point: each objective's
+// median over those that succeeded.
+func (t *Table) unite() {
+	at := make(map[string]int, len(t.Rows))
+	same := map[int][]Row{}
+	kept := t.Rows[:0:0]
+	for _, r := range t.Rows {
+		key := t.Space.Key(r.Point)
+		k, known := at[key]
+		if !known {
+			at[key] = len(kept)
+			kept = append(kept, r)
+			continue
+		}
+		if same[k] == nil {
+			same[k] = []Row{kept[k]}
+		}
+		same[k] = append(same[k], r)
+	}
+	for k, rows := range same {
+		kept[k] = median(rows)
+	}
+	t.Rows = kept
+}
+
+// median is of rows that measured one point.
+func median(rows []Row) Row {
+	good := slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Values == nil })
+	if len(good) == 0 {
+		return rows[0]
+	}
+	r := good[0]
+	r.Values = slices.Clone(r.Values)
+	for i := range r.Values {
+		values := make([]float64, len(good))
+		for k := range good {
+			values[k] = good[k].Values[i]
+		}
+		slices.Sort(values)
+		r.Values[i] = quantile(values, 0.5)
+	}
+	return r
 }
 
 // covers says whether a set has the table's rows and no others.
@@ -98,28 +134,23 @@ func (t *Table) covers(set *valid.Set) bool {
 	return int64(len(distinct)) == set.Len()
 }
 
-// better compares two values of the metric; a failure is never better.
-func (t *Table) better(a, b float64) bool {
-	if math.IsNaN(a) || math.IsNaN(b) {
-		return math.IsNaN(b) && !math.IsNaN(a)
+// rough is a row's values at a level, or at the next higher one that the table
+// has.
+func (t *Table) rough(r *Row, level float64) []float64 {
+	if level != 0 {
+		for _, l := range t.Fidelity.Levels {
+			if v, ok := r.Rough[l]; ok && l >= level {
+				return v
+			}
+		}
 	}
-	if t.Objective.Direction == task.Maximize {
-		return a > b
-	}
-	return a < b
+	return r.Values
 }
 
-// relative is the value's share of the optimum: 1 is the best row, less is
-// worse; 0 for a failure.
-func (t *Table) relative(v float64) float64 {
-	switch {
-	case math.IsNaN(v):
-		return 0
-	case v == t.best:
+// price is what a measurement at a level costs, in full ones.
+func (t *Table) price(level float64) float64 {
+	if level == 0 {
 		return 1
-	case t.Objective.Direction == task.Maximize:
-		return v / t.best
-	default:
-		return t.best / v
 	}
+	return level / t.Fidelity.Full()
 }

@@ -48,8 +48,8 @@ func load(t *testing.T, r *replay.Table) *table {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := r.Rows[i].Value
-		if r.Objective.Direction == task.Maximize {
+		v := valueOf(r.Rows[i])
+		if r.Objectives[0].Direction == task.Maximize {
 			v = 1 / v
 		}
 		l.value[set.Key(vec)] = v
@@ -60,18 +60,26 @@ func load(t *testing.T, r *replay.Table) *table {
 	return l
 }
 
+// valueOf is NaN for a configuration that failed.
+func valueOf(r replay.Row) float64 {
+	if r.Values == nil {
+		return math.NaN()
+	}
+	return r.Values[0]
+}
+
 // top lists the best rows, or with from > 0 those from that share of the
 // ranking on.
 func (l *table) top(n int, from float64) []space.Point {
 	var rows []replay.Row
 	for _, r := range l.Rows {
-		if !math.IsNaN(r.Value) {
+		if r.Values != nil {
 			rows = append(rows, r)
 		}
 	}
 	slices.SortFunc(rows, func(a, b replay.Row) int {
-		c := cmp.Compare(a.Value, b.Value)
-		if l.Objective.Direction == task.Maximize {
+		c := cmp.Compare(a.Values[0], b.Values[0])
+		if l.Objectives[0].Direction == task.Maximize {
 			c = -c
 		}
 		return c
@@ -94,7 +102,7 @@ func (l *table) run(t *testing.T, seed int64, budget, batch int, starts []space.
 // search also returns what was chosen, in order.
 func (l *table) search(t *testing.T, seed int64, budget, batch int, starts []space.Point) (course []float64, history []search.Observation) {
 	t.Helper()
-	inner, err := search.New("bayesian", search.Problem{Space: l.Space, Objectives: []task.Objective{l.Objective}, Seed: seed, Budget: budget, Points: l.set})
+	inner, err := search.New("bayesian", search.Problem{Space: l.Space, Objectives: l.Objectives, Seed: seed, Budget: budget, Points: l.set})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +128,7 @@ func (l *table) search(t *testing.T, seed int64, budget, batch int, starts []spa
 			if v := l.value[l.set.Key(vec)]; !math.IsNaN(v) {
 				o.Outcome = experiment.OutcomeSuccess
 				value := v
-				if l.Objective.Direction == task.Maximize {
+				if l.Objectives[0].Direction == task.Maximize {
 					value = 1 / v
 				}
 				o.Values = []float64{value}
@@ -145,7 +153,7 @@ func TestTables(t *testing.T) {
 	if s, err := strconv.Atoi(os.Getenv("FLEETUNE_SEEDS")); err == nil {
 		seeds = s
 	}
-	tables, err := replay.Load(folder, replay.Columns{})
+	tables, _, err := replay.Load(folder, replay.Columns{})
 	if err != nil {
 		t.Fatal(err)
 	}

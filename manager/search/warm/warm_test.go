@@ -19,14 +19,14 @@ import (
 // bowl is a made-up kernel time over three parameters with its optimum at a.
 func bowl(t *testing.T, a, b, c float64) *table {
 	t.Helper()
-	r := &replay.Table{Name: "bowl", Objective: task.Objective{Metric: "time", Direction: task.Minimize}}
+	r := &replay.Table{Name: "bowl", Objectives: []task.Objective{{Metric: "time", Direction: task.Minimize}}}
 	for _, name := range []string{"a", "b", "c"} {
 		r.Space.Parameters = append(r.Space.Parameters, space.Parameter{Name: name, Type: space.Integer, Low: 0, High: 9})
 	}
 	for i := range int64(1000) {
 		x, y, z := i/100, i/10%10, i%10
 		value := 1 + math.Abs(float64(x)-a) + 0.5*math.Abs(float64(y)-b) + 0.2*(float64(z)-c)*(float64(z)-c) + 0.3*float64((x*y+z)%3)
-		r.Rows = append(r.Rows, replay.Row{Point: space.Point{"a": x, "b": y, "c": z}, Value: value, Outcome: experiment.OutcomeSuccess})
+		r.Rows = append(r.Rows, replay.Row{Point: space.Point{"a": x, "b": y, "c": z}, Values: []float64{value}, Outcome: experiment.OutcomeSuccess})
 	}
 	return load(t, r)
 }
@@ -73,7 +73,7 @@ func TestPure(t *testing.T) {
 	l := bowl(t, 3, 6, 2)
 	starts := l.top(5, 0.3)
 	fresh := func() *warm.Sampler {
-		inner, err := search.New("bayesian", search.Problem{Space: l.Space, Objectives: []task.Objective{l.Objective}, Seed: 3, Budget: 40, Points: l.set})
+		inner, err := search.New("bayesian", search.Problem{Space: l.Space, Objectives: l.Objectives, Seed: 3, Budget: 40, Points: l.set})
 		if err != nil {
 			t.Fatal(err)
 		}
