@@ -6,6 +6,8 @@
 k6_version=v1.8.1
 aiperf_version=0.13.0
 optuna_version=5.0.0
+kernel_tuner_version=1.5.0
+torch_version=2.15.0
 
 # peers_folder prints where the peers are.
 peers_folder() { printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/fleetune/peers"; }
@@ -19,15 +21,27 @@ need_peers() {
   [[ -x $folder/aiperf/bin/aiperf && -e $folder/tokenizer || -e $folder/aiperf.failed ]] || peer aiperf "$folder" install_aiperf
 }
 
-# need_optuna: the same for search.
-need_optuna() {
+# need_samplers FLAG...: the same for search. Optuna's Gaussian process needs
+# gigabytes more and comes only where the flags name it.
+need_samplers() {
   local folder
   folder=$(peers_folder)
   mkdir -p "$folder"
   [[ -x $folder/optuna/bin/optuna || -e $folder/optuna.failed ]] || peer optuna "$folder" install_optuna
+  [[ -e $folder/kernel_tuner/installed || -e $folder/kernel_tuner.failed ]] || peer kernel_tuner "$folder" install_kernel_tuner
+  if [[ $* == *optuna:GP* && -x $folder/optuna/bin/optuna ]]; then
+    [[ -e $folder/optuna/torch || -e $folder/torch.failed ]] || peer torch "$folder" install_torch
+  fi
 }
 
 install_optuna() { python3 -m venv "$1/optuna" && "$1/optuna/bin/pip" install --quiet "optuna==$optuna_version"; }
+
+install_torch() { "$1/optuna/bin/pip" install --quiet "torch==$torch_version" && : >"$1/optuna/torch"; }
+
+install_kernel_tuner() {
+  python3 -m venv "$1/kernel_tuner" && "$1/kernel_tuner/bin/pip" install --quiet "kernel_tuner==$kernel_tuner_version" &&
+    "$1/kernel_tuner/bin/python" -c 'import kernel_tuner' && : >"$1/kernel_tuner/installed"
+}
 
 # peer NAME FOLDER INSTALL: the last line of what the installation said is the
 # reason when it fails.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"math"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/fleetune/fleetune/manager/search/replay"
 )
@@ -58,7 +56,7 @@ func targets(results, batched []replay.Result) []target {
 		if r.Sampler == "tpe" && gateTPE[r.Table] > 0 {
 			list = append(list, atLeast(r.Table+" tpe at 100", gateTPE[r.Table], r.BestAt["100"]))
 		}
-		if r.Sampler != "bayesian" {
+		if r.Sampler != "bayesian" || strings.HasSuffix(r.Table, levelled) {
 			continue
 		}
 		if b, ok := best[r.Table]; ok {
@@ -85,52 +83,28 @@ func targets(results, batched []replay.Result) []target {
 		}
 		list = append(list, atLeast(r.Table+" at 50 in batches", gateBatch[r.Table], r.BestAt["50"]))
 	}
+	list = append(list, rough(results)...)
 	return append(list, atMost("violations and repeats", 0, float64(wasted)))
 }
 
-func (r *report) print(out io.Writer) error {
-	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "TABLE\tSAMPLER\tBATCH\t10 %\t5 %\t1 %\tAT 20\tAT 50\tAT 100\tASK P50 ms\tP99")
-	for _, list := range [][]replay.Result{r.Results, r.Batched} {
-		for _, x := range list {
-			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\n", x.Table, x.Sampler, x.Batch,
-				count(median(x, "10")), count(median(x, "5")), count(median(x, "1")), x.BestAt["20"], x.BestAt["50"], x.BestAt["100"], x.Ask.P50, x.Ask.P99)
-		}
-	}
-	for _, p := range r.Peers {
-		if p.Failed != "" {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", p.Table, p.Name, p.Failed)
-			continue
-		}
-		fmt.Fprintf(t, "%s\t%s\t1\t%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\n", p.Table, p.Name, reached(p.To["10"]), reached(p.To["5"]), reached(p.To["1"]),
-			p.BestAt["20"], p.BestAt["50"], p.BestAt["100"], p.Ask.P50, p.Ask.P99)
-	}
-	fmt.Fprintln(t, "\nSAMPLER\tRESULTS\tBATCH\tASK ms\tFIRST ASK ms\tMEMORY MB")
-	for _, c := range r.Cost {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.2f\t%.1f\t%.0f\n", c.Sampler, c.Results, c.Batch, c.Ask, c.First, c.Memory)
-	}
-	fmt.Fprintf(t, "\nopening a space of %.3g valid points: %.0f ms\n", r.Opening.Points, r.Opening.Milliseconds)
-	fmt.Fprintln(t, "\nTARGET\tLIMIT\tFOUND\t")
-	for _, x := range r.Targets {
-		verdict := "missed"
-		if x.Met {
-			verdict = "met"
-		}
-		fmt.Fprintf(t, "%s\t%.4g\t%.4g\t%s\n", x.Name, x.Limit, x.Found, verdict)
-	}
-	return t.Flush()
-}
+// levelled ends the name of a table that was measured at levels.
+const levelled = " levels"
 
-func count(f float64) string {
-	if f >= never {
-		return "–"
+// rough compares what it costs to come within 5 % with levels and without, as
+// the mean over the tables that have them; a table on which half the seeds did
+// not get there counts with the whole budget.
+func rough(results []replay.Result) []target {
+	total := map[string]float64{}
+	tables := map[string]bool{}
+	for _, r := range results {
+		if strings.HasSuffix(r.Table, levelled) {
+			total[r.Sampler] += min(median(r, "5"), float64(r.Budget))
+			tables[r.Table] = true
+		}
 	}
-	return fmt.Sprint(f)
-}
-
-func reached(f *float64) string {
-	if f == nil || math.IsNaN(*f) {
-		return "–"
+	n := float64(len(tables))
+	if n == 0 || total["bayesian"] == 0 {
+		return nil
 	}
-	return fmt.Sprint(*f)
+	return []target{atMost("cost to 5 % with levels (asha), in full measurements; in full: bayesian", total["bayesian"]/n, total["asha"]/n)}
 }
