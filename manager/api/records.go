@@ -115,7 +115,7 @@ func (a *API) winnerRoute(api huma.API) {
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			hc.SetHeader("ETag", tag)
 			hc.SetHeader("Cache-Control", "private, max-age="+strconv.Itoa(winnerAge))
-			if in.IfNoneMatch == tag {
+			if unchanged(in.IfNoneMatch, tag) {
 				hc.SetStatus(http.StatusNotModified)
 				return
 			}
@@ -125,6 +125,17 @@ func (a *API) winnerRoute(api huma.API) {
 			_, _ = hc.BodyWriter().Write(append(data, '\n'))
 		}}, nil
 	})
+}
+
+// unchanged says whether If-None-Match names the tag, among others or as a weak
+// one (RFC 9110, 13.1.2: compared weakly), or any.
+func unchanged(header, tag string) bool {
+	for named := range strings.SplitSeq(header, ",") {
+		if named = strings.TrimPrefix(strings.TrimSpace(named), "W/"); named == tag || named == "*" {
+			return true
+		}
+	}
+	return false
 }
 
 // recordFileRoutes carry records from one manager to another.
@@ -301,20 +312,7 @@ func (a *API) winnerDocument(ctx context.Context, w store.Winner, chosen records
 }
 
 func recordDocument(r store.StoredRecord) v1.Record {
-	metrics := make(map[string]v1.Metric, len(r.Metrics))
-	for name, m := range r.Metrics {
-		metrics[name] = v1.Metric(m)
-	}
-	o := r.Key.Operation
-	return v1.Record{Number: r.Number, ID: r.ID, Key: r.Key.Digest(), Operation: o.Name, Version: o.Version, Runner: o.Runner,
-		Extras: known(o.Extras), Workload: known(r.Key.Workload), Environment: known(r.Key.Environment), Measurement: known(r.Key.Measurement),
-		Parameters: r.Point, Outcome: string(r.Outcome), Score: firstScore(r.Scores), Metrics: metrics,
-		Confirmed: r.Confirmed, Pinned: r.Pinned, Imported: r.Imported, Task: r.Task, MeasuredAt: r.MeasuredAt.UTC()}
-}
-
-func known(f records.Facts) records.Facts {
-	if f == nil {
-		return records.Facts{}
-	}
-	return f
+	d := v1.RecordOf(r.Record)
+	d.Number, d.Pinned, d.Imported = r.Number, r.Pinned, r.Imported
+	return d
 }

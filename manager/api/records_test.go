@@ -75,6 +75,11 @@ func TestRuntimesAskForWinners(t *testing.T) {
 	response, body = asks(t, s, a100, http.Header{"If-None-Match": {tag}})
 	require.Equal(t, http.StatusNotModified, response.StatusCode)
 	require.Empty(t, body)
+	for header, want := range map[string]int{`W/` + tag: http.StatusNotModified, `"other", ` + tag: http.StatusNotModified, "*": http.StatusNotModified,
+		`"other"`: http.StatusOK} {
+		response, _ = asks(t, s, a100, http.Header{"If-None-Match": {header}})
+		require.Equal(t, want, response.StatusCode, header)
+	}
 	_, err = s.Store.AppendRecords(t.Context(), []records.Record{recordOn("A100", 64, 0.5)}, false)
 	require.NoError(t, err)
 	response, _ = asks(t, s, a100, http.Header{"If-None-Match": {tag}})

@@ -27,12 +27,12 @@ measured, on what work, where and how. A runtime asks for the winner when it sta
     fleetune records get gemm --workload m=4096,dtype=fp16 --env device="NVIDIA H100" --json`,
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(a.recordsGetCommand(), a.recordsListCommand(), a.recordsShowCommand(), a.recordsPinCommand(), a.recordsUnpinCommand(),
-		a.recordsExportCommand(), a.recordsImportCommand())
+		a.recordsExportCommand(), a.recordsImportCommand(), a.recordsMergeCommand())
 	return cmd
 }
 
 func (a *app) recordsGetCommand() *cobra.Command {
-	var workload, extras, environment []string
+	var workload, extras, environment, files []string
 	q := records.Question{}
 	cmd := &cobra.Command{Use: "get OPERATION", Short: "Print the winner for a workload",
 		Long: `Print the winner for a workload. Exit code 3 says that no record serves.
@@ -40,9 +40,12 @@ func (a *app) recordsGetCommand() *cobra.Command {
 Facts are NAME=VALUE, several separated by commas or given again; a value may be JSON,
 and the environment's may be "*", which agrees with everything. Facts of the workload
 and extras have to agree, save numbers of the workload with --nearest. A fact of the
-environment that is left out is not known: then the winner is marked soft.`,
+environment that is left out is not known: then the winner is marked soft.
+
+With --file, the records of files answer where the manager knows none or cannot be
+reached: a pin goes before the winner, the manager before the files.`,
 		Args: one("the name of an operation"),
-		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.interruptible(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			q.Operation = args[0]
 			typed := func(_, text string) any { return records.ParseFact(text) }
 			for _, part := range []struct {
@@ -55,7 +58,7 @@ environment that is left out is not known: then the winner is marked soft.`,
 					return usage(err)
 				}
 			}
-			w, err := c.Winner(ctx, q)
+			w, err := a.winner(ctx, q, files)
 			if err != nil {
 				return err
 			}
@@ -72,6 +75,7 @@ environment that is left out is not known: then the winner is marked soft.`,
 	flags.StringVar(&q.Runner, "runner", "", "only what ran under this digest")
 	flags.StringVar(&q.Objective, "objective", "", "such as minimize_time_ms")
 	flags.BoolVar(&q.Nearest, "nearest", false, "take the nearest workload where none agrees")
+	flags.StringArrayVarP(&files, "file", "f", nil, "records to ask where the manager has none, as fleetune records export writes them")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -101,7 +105,7 @@ func facts(given []string, parse func(name, text string) any) (records.Facts, er
 	return f, nil
 }
 
-func (a *app) printWinner(w v1.Winner) error {
+func (a *app) printWinner(w found) error {
 	f := &fields{app: a}
 	f.add("parameters", "%s", terminal.Point(w.Parameters, nil))
 	style := terminal.Green
@@ -114,6 +118,7 @@ func (a *app) printWinner(w v1.Winner) error {
 	}
 	a.addRecord(f, w.Record)
 	f.add("points", "%d measured under this key", w.Points)
+	f.add("file", "%s", w.File)
 	return f.err
 }
 
@@ -127,7 +132,11 @@ func (a *app) addRecord(f *fields, r v1.Record) {
 			sign += ", " + s.name
 		}
 	}
-	f.add("record", "%d%s", r.Number, sign)
+	name := strconv.FormatInt(r.Number, 10)
+	if r.Number == 0 { // a file counts none
+		name = r.ID.String()
+	}
+	f.add("record", "%s%s", name, sign)
 	for _, name := range sortedNames(r.Metrics) {
 		m := r.Metrics[name]
 		f.add("metric", "%s %s %s (spread %s, %d samples)", name, terminal.Number(m.Median), m.Unit, terminal.Number(m.Spread), m.Count)
@@ -260,15 +269,7 @@ dropped and reported; readers see the old file or the new one, never a part.`,
 			if len(damaged) > 0 { // the connection broke off within a line
 				return fmt.Errorf("the export broke off: %s", damaged[0].Reason)
 			}
-			saved, err := records.Save(ctx, output, list)
-			if err != nil {
-				return err
-			}
-			a.reportDropped(output, saved.Dropped)
-			for _, id := range saved.Conflicts {
-				a.complain(fmt.Sprintf("%s: record %s is told in two ways; one was kept", output, id))
-			}
-			return a.printf("%s: %d records, %d of them new\n", terminal.Clean(output), saved.Records, saved.Added)
+			return a.saveRecords(ctx, output, list)
 		})}
 	flags := cmd.Flags()
 	flags.StringVarP(&output, "output", "o", "", "file to merge into; standard output without it")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/fleetune/fleetune/proto/task/internal/document"
@@ -135,6 +136,11 @@ func (d *decoder) records(t *Task) {
 	slices.Sort(r.Labels)
 	d.facts("records.extras", r.Extras)
 	d.facts("records.workload", r.Workload)
+	for _, name := range slices.Sorted(maps.Keys(r.Extras)) {
+		if _, both := r.Workload[name]; both {
+			d.Fail(document.Join("records.extras", name), "is in the workload too", "a fact of the runner that no shape of the workload changes")
+		}
+	}
 	t.Records = r
 	if t.Kind() == KindNoop && (r.Reuse == ReuseExact || r.Transfer == TransferRelated) {
 		d.warn("records", "has no effect on a noop task, which measures nothing", "")

@@ -31,6 +31,29 @@ type Record struct {
 	MeasuredAt  time.Time         `json:"measured_at"`
 }
 
+// RecordOf tells of a record, wherever it is kept.
+func RecordOf(r records.Record) Record {
+	metrics := make(map[string]Metric, len(r.Metrics))
+	for name, m := range r.Metrics {
+		metrics[name] = Metric(m)
+	}
+	o := r.Key.Operation
+	d := Record{ID: r.ID, Key: r.Key.Digest(), Operation: o.Name, Version: o.Version, Runner: o.Runner,
+		Extras: known(o.Extras), Workload: known(r.Key.Workload), Environment: known(r.Key.Environment), Measurement: known(r.Key.Measurement),
+		Parameters: r.Point, Outcome: string(r.Outcome), Metrics: metrics, Confirmed: r.Confirmed, Task: r.Task, MeasuredAt: r.MeasuredAt.UTC()}
+	if len(r.Scores) > 0 {
+		d.Score = &r.Scores[0]
+	}
+	return d
+}
+
+func known(f records.Facts) records.Facts {
+	if f == nil {
+		return records.Facts{}
+	}
+	return f
+}
+
 // A Winner is the record that serves a question.
 type Winner struct {
 	Record
