@@ -44,6 +44,9 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		d.Baseline = &v1.Baseline{Number: b.Number, Parameters: b.Parameters, Metrics: metricsDocument(b.Metrics), Score: firstScore(b.Scores)}
 	}
 	d.Best = bestDocument(t, l, direction)
+	if s := t.Search; s != nil {
+		d.Search = &v1.Search{How: s.How, Points: s.Points, Valid: s.Valid, Exact: s.Exact}
+	}
 	if s := t.Stopped; s != nil {
 		d.Stopped = &v1.Stopped{Rule: s.Rule, Message: s.Message}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"path"
 	"path/filepath"
@@ -88,7 +89,7 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 		answer.Warnings = append(answer.Warnings, v1.Finding{File: name, Field: "records.reuse", Severity: string(task.Warning),
 			Message: "nothing is answered from records: " + served.Note})
 	}
-	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen})
+	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen, Search: searchOf(&rehearsal)})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
@@ -101,6 +102,15 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 	}
 	answer.Task = &d
 	return answer, nil
+}
+
+// searchOf keeps what a rehearsal says of the search.
+func searchOf(r *rehearse.Rehearsal) *store.Search {
+	s := &store.Search{How: r.How, Exact: r.Exact}
+	if !math.IsInf(r.Points, 0) {
+		s.Points, s.Valid = &r.Points, &r.Valid
+	}
+	return s
 }
 
 // taskName is what a task file's task_name must match as well.

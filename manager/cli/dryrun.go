@@ -24,6 +24,8 @@ type rehearsal struct {
 	// Valid points, and whether that is counted or estimated.
 	Valid *float64 `json:"valid"`
 	Exact bool     `json:"exact"`
+	// How the sampler works for the task.
+	How string `json:"how,omitempty"`
 	// Planned is how many experiments the budget and the space allow.
 	Planned int `json:"planned"`
 	// Objectives, and what a serving task promises.
@@ -96,7 +98,7 @@ func rehearsed(f taskFile, examples int) (*rehearsal, []task.Problem) {
 		return nil, found.Problems
 	}
 	r := &rehearsal{File: f.path, Task: f.spec.Name, Warnings: append(append([]task.Problem{}, f.warnings...), found.Problems...),
-		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, Planned: found.Planned, Cells: found.Cells, Image: found.Image, Simulated: found.Simulated, Examples: []example{}}
+		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, How: found.How, Planned: found.Planned, Cells: found.Cells, Image: found.Image, Simulated: found.Simulated, Examples: []example{}}
 	r.Objectives = f.spec.Optimization.Objectives
 	if serving := f.spec.Serving; serving != nil {
 		r.SLO, r.CellRequests, r.CellSeconds = serving.SLO, serving.Benchmark.CellRequests, time.Duration(serving.Benchmark.CellTime).Seconds()
@@ -122,7 +124,8 @@ func finite(f float64) *float64 {
 func (a *app) printRehearsal(r rehearsal) error {
 	f := &fields{app: a}
 	f.add("task", "%s", r.Task)
-	f.add("space", "%s", size(r))
+	f.add("space", "%s", size(r.Points, r.Valid, r.Exact))
+	f.add("sampler", "%s", r.How)
 	f.add("measures", "%s", plural(r.Planned, "experiment at most", "experiments at most"))
 	if len(r.Cells) > 0 {
 		cells := make([]string, len(r.Cells))
@@ -184,20 +187,22 @@ func terms(slo *task.SLO) string {
 	return strings.Join(list, ", ")
 }
 
-func size(r rehearsal) string {
-	if r.Points == nil || r.Valid == nil {
+// size says how many points are searched, and where they are not counted, what
+// that means.
+func size(points, valid *float64, exact bool) string {
+	if points == nil || valid == nil {
 		return "unlimited: a parameter is continuous"
 	}
-	about := ""
-	if !r.Exact {
-		about = "about "
+	about, drawn := "", ""
+	if !exact {
+		about, drawn = "about ", "; too many to count, so they are drawn at random, each as likely as any other"
 	}
-	text := terminal.Count(*r.Points) + " points"
-	if *r.Points == 1 {
+	text := terminal.Count(*points) + " points"
+	if *points == 1 {
 		text = "1 point"
 	}
-	if *r.Valid < *r.Points {
-		text += fmt.Sprintf(", of which the constraints leave %s%s (%s %%)", about, terminal.Count(*r.Valid), terminal.Number(100**r.Valid / *r.Points))
+	if *valid < *points {
+		text += fmt.Sprintf(", of which the constraints leave %s%s (%s %%)", about, terminal.Count(*valid), terminal.Number(100**valid / *points))
 	}
-	return text
+	return text + drawn
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
-	"github.com/fleetune/fleetune/manager/cli/terminal"
 	"github.com/fleetune/fleetune/manager/records"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
 

@@ -196,7 +196,10 @@ func (a *app) printTask(d v1.Task) error {
 	f.add("description", "%s", d.Description)
 	f.addStyled(terminal.Yellow, "simulated", "%s", simulatedLine(d.Simulated))
 	f.add("objective", "%s", objectives(d))
-	f.add("strategy", "%s", d.Strategy)
+	f.add("strategy", "%s", strategy(d))
+	if s := d.Search; s != nil {
+		f.add("space", "%s", size(s.Points, s.Valid, s.Exact))
+	}
 	f.add("priority", "%s", string(d.Priority))
 	f.add("depends on", "%s", strings.Join(d.DependsOn, ", "))
 	f.add("experiments", "%s", counts(d.Experiments))
@@ -221,6 +224,14 @@ func (a *app) printTask(d v1.Task) error {
 		f.add("speed-up", "%s", comparison(d, *b))
 	}
 	return f.err
+}
+
+// strategy names the sampler, and how it works for the task.
+func strategy(d v1.Task) string {
+	if d.Search == nil || d.Search.How == "" {
+		return d.Strategy
+	}
+	return d.Strategy + ": " + d.Search.How
 }
 
 // stopped tells which limit ended a search, where the cause does not.

@@ -22,6 +22,9 @@ type Rehearsal struct {
 	// Problems that only the sampler, the engine or the whole space show, by
 	// the field of the task.
 	Problems []task.Problem
+	// How the sampler works for the task, in a sentence; "" where there is no more
+	// to say than its name.
+	How string
 	// Points of the space without its constraints, and those that meet them;
 	// infinite where a parameter is continuous.
 	Points, Valid float64
@@ -103,17 +106,22 @@ func (r *Rehearsal) plan(t *task.Task) {
 		r.fail("optimization.stop.expected_improvement", "cannot be told by "+t.Optimization.Strategy+", or for several objectives",
 			"strategy: bayesian or gp, and one objective")
 	}
-	count, err := search.Count(t.Space)
+	r.How = search.Reason(s)
+	count, err := search.CountFor(t.Optimization.Strategy, search.ProblemOf(t))
 	if err != nil {
 		r.fail("parameters", err.Error(), "")
 		return
 	}
-	if count.Valid == 0 {
+	switch {
+	case count.Valid == 0 && count.Exact:
 		r.fail("constraints", errEmpty.Error(), "")
 		return
+	case count.Share == 0:
+		r.Problems = append(r.Problems, task.Problem{Field: "constraints", Severity: task.Warning,
+			Message: fmt.Sprintf("none of %d points drawn at random meets them all: there may be none that does", count.Draws)})
 	}
 	r.Points, r.Valid, r.Exact = count.Total, count.Valid, count.Exact
-	most := count.Valid
+	most := max(count.Valid, 1)
 	if f := t.Optimization.Fidelity; f != nil {
 		most *= float64(len(f.Levels)) // a point may be measured at each
 	}

@@ -180,6 +180,19 @@ func Count(s space.Space) (valid.Count, error) {
 	return set.Count(), nil
 }
 
+// CountFor counts what a strategy goes through: grid search cuts continuous
+// parameters into values, the others take them as they are.
+func CountFor(strategy string, p Problem) (valid.Count, error) {
+	if strategy == "grid_search" {
+		cut, err := sequence.Cut(p)
+		if err != nil {
+			return valid.Count{}, err
+		}
+		p.Space = cut
+	}
+	return Count(p.Space)
+}
+
 // First yields the valid points of a space in the order of the task file,
 // lazily; continuous parameters are cut as grid search does by default.
 func First(s space.Space) (iter.Seq[space.Point], error) {

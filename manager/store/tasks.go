@@ -53,10 +53,25 @@ type Task struct {
 	Stopped *Stopped
 	// Records says how records serve the task; nil where its file does not ask.
 	Records *Served
+	// Search says what is searched and how; nil for tasks of earlier versions.
+	Search *Search
+}
+
+// A Search is what a task's search goes over, and how its sampler works there.
+type Search struct {
+	// How the sampler works for the task, in a sentence; "" where there is no
+	// more to say than its name.
+	How string `json:"how,omitempty"`
+	// Points of the space, and those that meet its constraints; nil where a
+	// parameter is continuous.
+	Points *float64 `json:"points,omitempty"`
+	Valid  *float64 `json:"valid,omitempty"`
+	// Exact says that Valid was counted, rather than estimated from draws.
+	Exact bool `json:"exact"`
 }
 
 const taskColumns = `id, name, spec, kind, priority, state, cause, planned, baseline, best, speedup,
-	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records`
+	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records, search`
 
 func scanTask(row pgx.CollectableRow) (Task, error) {
 	return pgx.RowToStructByPos[Task](row)
@@ -73,6 +88,7 @@ type NewTask struct {
 	// its file does not ask.
 	Served *Served
 	Frozen Frozen
+	Search *Search
 }
 
 // CreateTask stores a task. It starts waiting if it depends on tasks that are
@@ -91,9 +107,9 @@ func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 				return fmt.Errorf("storing the bundle: %w", err)
 			}
 		}
-		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen)
-			VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END) RETURNING `+taskColumns,
-			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen)
+		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen, search)
+			VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END, $10) RETURNING `+taskColumns,
+			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen, n.Search)
 		if err != nil {
 			return err
 		}

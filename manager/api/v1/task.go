@@ -14,6 +14,7 @@ type Task struct {
 	ID          uuid.UUID         `json:"id"`
 	Name        string            `json:"name"`
 	Status      string            `json:"status" enum:"waiting,running,paused,completed,failed,cancelled"`
+	Search      *Search           `json:"search" doc:"what is searched and how; null for tasks of earlier versions"`
 	Stopped     *Stopped          `json:"stopped" doc:"why no more experiments are chosen; null while they are"`
 	Fidelity    string            `json:"fidelity" doc:"what its experiments may be measured with less of; empty without a fidelity"`
 	Cause       string            `json:"cause" doc:"why the task has this status; may be empty"`
@@ -41,6 +42,14 @@ type Task struct {
 // Final says that nothing more will happen to the task.
 func (t *Task) Final() bool {
 	return t.Status == "completed" || t.Status == "failed" || t.Status == "cancelled"
+}
+
+// A Search is what a task's search goes over, and how its sampler works there.
+type Search struct {
+	How    string   `json:"how" doc:"how the sampler works for this task; may be empty"`
+	Points *float64 `json:"points" doc:"of the space without its constraints; null when unlimited"`
+	Valid  *float64 `json:"valid" doc:"points that meet the constraints; null when unlimited"`
+	Exact  bool     `json:"exact" doc:"whether valid is counted, rather than estimated from points drawn at random"`
 }
 
 // Stopped says why a search is over.

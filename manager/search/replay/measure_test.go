@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fleetune/fleetune/manager/cli/terminal"
+	"github.com/fleetune/fleetune/shared/terminal"
 )
 
 // TestGates replays the tables of the folder that FLEETUNE_TUNING names and

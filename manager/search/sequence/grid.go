@@ -23,15 +23,12 @@ type GridOptions struct {
 // parameter varying fastest. Continuous parameters without a step are cut into
 // evenly spaced values (even ratios when log).
 func Grid(p sampler.Problem) (sampler.Sampler, error) {
-	options := GridOptions{Resolution: 10}
-	if err := p.Decode(&options); err != nil {
+	cut, err := Cut(p)
+	if err != nil {
 		return nil, err
 	}
-	if options.Resolution < 2 || options.Resolution > 10_000 {
-		return nil, fmt.Errorf("resolution must be between 2 and 10000, not %d", options.Resolution)
-	}
 	if p.Points == nil {
-		p.Space = Discretize(p.Space, options.Resolution)
+		p.Space = cut
 	}
 	set, err := p.Set()
 	if err != nil {
@@ -46,6 +43,18 @@ func Grid(p sampler.Problem) (sampler.Sampler, error) {
 		}, set.Len()), nil
 	}
 	return &backtrack{set: set, past: sampler.NewPast(set, &p)}, nil
+}
+
+// Cut is the space that grid search goes through.
+func Cut(p sampler.Problem) (space.Space, error) {
+	options := GridOptions{Resolution: 10}
+	if err := p.Decode(&options); err != nil {
+		return space.Space{}, err
+	}
+	if options.Resolution < 2 || options.Resolution > 10_000 {
+		return space.Space{}, fmt.Errorf("resolution must be between 2 and 10000, not %d", options.Resolution)
+	}
+	return Discretize(p.Space, options.Resolution), nil
 }
 
 // Discretize turns continuous parameters without a step into choices of n

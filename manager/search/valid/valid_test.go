@@ -359,3 +359,35 @@ func TestPlaceIsTheInverseOfUnit(t *testing.T) {
 		}
 	})
 }
+
+// A count that is an estimate says from how many draws, and none that met the
+// constraints is no proof that there is none.
+func TestCountsTellWhatTheyRestOn(t *testing.T) {
+	wide := func(constraint string) space.Space {
+		return space.Space{Parameters: []space.Parameter{
+			{Name: "a", Type: space.Integer, Low: 1, High: 1_000_000}, {Name: "b", Type: space.Integer, Low: 1, High: 1_000_000}},
+			Constraints: []string{constraint}}
+	}
+	continuous := space.Space{Parameters: []space.Parameter{{Name: "x", Type: space.Continuous, Low: 0, High: 1}}, Constraints: []string{"x > 2"}}
+	for _, c := range []struct {
+		space space.Space
+		want  func(valid.Count) bool
+	}{
+		{wide("a < b"), func(c valid.Count) bool {
+			return !c.Exact && c.Draws > 0 && math.Abs(c.Share-0.5) < 0.02 && c.Valid == c.Total*c.Share
+		}},
+		{wide("a + b == 2"), func(c valid.Count) bool { return !c.Exact && c.Share == 0 && c.Valid == 0 }},
+		{wide("a > 0"), func(c valid.Count) bool { return !c.Exact && c.Share == 1 }},
+		{continuous, func(c valid.Count) bool { return !c.Exact && c.Share == 0 && math.IsInf(c.Valid, 1) }},
+		{space.Space{Parameters: []space.Parameter{{Name: "a", Type: space.Integer, Low: 1, High: 8}}, Constraints: []string{"a > 9"}},
+			func(c valid.Count) bool { return c.Exact && c.Valid == 0 && c.Draws == 0 }},
+	} {
+		set, err := valid.Of(c.space)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := set.Count(); !c.want(got) {
+			t.Errorf("%v: %+v", c.space.Constraints, got)
+		}
+	}
+}

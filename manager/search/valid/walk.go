@@ -156,6 +156,10 @@ type Count struct {
 	// Exact is false when Valid rests on drawing points, or on a size beyond
 	// what counts exactly (2^53).
 	Exact bool
+	// Share of Draws points, drawn evenly from what the diagram leaves, that met
+	// the constraints outside it; 1 of none where there are none.
+	Share float64
+	Draws int
 }
 
 // estimateDraws is the number of draws behind an estimated count; its standard
@@ -164,17 +168,17 @@ const estimateDraws = 20_000
 
 // Count returns the size of the set.
 func (s *Set) Count() Count {
-	c := Count{Valid: s.root.count, Total: s.total(), Exact: s.Exact()}
+	c := Count{Valid: s.root.count, Total: s.total(), Exact: s.Exact() || s.Empty(), Share: 1}
+	if s.rejects && !s.Empty() {
+		c.Share, c.Draws = s.Share(), estimateDraws
+	}
 	if s.Continuous() {
-		c.Valid, c.Exact = math.Inf(1), s.root.count == 0
-		if s.root.count == 0 {
-			c.Valid = 0
+		if !s.Empty() {
+			c.Valid = math.Inf(1)
 		}
 		return c
 	}
-	if s.rejects {
-		c.Valid *= s.Share()
-	}
+	c.Valid *= c.Share
 	return c
 }
 
