@@ -35,6 +35,22 @@ func TestSubmitStoresATask(t *testing.T) {
 	refusal(t, err, http.StatusUnprocessableEntity)
 }
 
+// What is searched and how the sampler does it there is kept with the task.
+func TestTheSearchIsSaid(t *testing.T) {
+	s := apitest.Start(t)
+	c := dial(t, s, apitest.Token)
+	source := replace(apitest.Source("alpha"), [2]string{"strategy: grid_search", "strategy: bayesian"})
+	answer, err := c.Submit(t.Context(), v1.Submission{File: "task.yaml", Source: source})
+	require.NoError(t, err)
+	d, err := c.Task(t.Context(), "alpha")
+	require.NoError(t, err)
+	require.Equal(t, answer.Task.Search, d.Search)
+	require.Contains(t, d.Search.How, "the process looking at all 12 valid points")
+	require.Equal(t, 12.0, *d.Search.Points)
+	require.Equal(t, 12.0, *d.Search.Valid)
+	require.True(t, d.Search.Exact)
+}
+
 func TestSubmitTellsEveryProblemAtOnce(t *testing.T) {
 	s := apitest.Start(t)
 	const broken = `task_name: Bad Name

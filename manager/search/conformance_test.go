@@ -189,6 +189,25 @@ func TestProposalsAreValidAndNew(t *testing.T) {
 		if len(obs) == 0 {
 			t.Fatal("nothing was proposed")
 		}
+		// With points in flight: neither those nor what is measured, and valid.
+		s := create(t, strategy, p)
+		var flight []space.Point
+		for range 3 {
+			points, err := s.Propose(context.Background(), obs, flight, 4)
+			if err != nil && !errors.Is(err, search.ErrExhausted) {
+				t.Fatal(err)
+			}
+			for i, key := range keys(p.Space, points) {
+				if seen[key] {
+					t.Fatalf("%s was proposed while it is in flight, or after it was measured", key)
+				}
+				seen[key] = true
+				if err := compiled.Contains(points[i]); err != nil {
+					t.Fatalf("%v: %v", points[i], err)
+				}
+			}
+			flight = append(flight, points...)
+		}
 	})
 }
 

@@ -200,8 +200,7 @@ func (r *report) search(ctx context.Context, t *replay.Table, o options) error {
 		return nil // the drivers know no levels
 	}
 	for _, p := range o.peers {
-		if len(t.Objectives) > 1 && !p.front() {
-			r.Failed = append(r.Failed, failure{p.String(), t.Name, "takes one objective"})
+		if !p.takes(len(t.Objectives)) {
 			continue
 		}
 		result, err := p.run(ctx, t, o)

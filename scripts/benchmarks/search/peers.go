@@ -32,11 +32,19 @@ type peer struct {
 func (p peer) String() string { return p.tool + ":" + p.method }
 
 // usualPeers are those that install quickly and run in seconds. Kernel Tuner's
-// are the strategies that did best on some table.
-const usualPeers = "optuna:TPE,kernel_tuner:simulated_annealing,kernel_tuner:genetic_algorithm,kernel_tuner:adaptive_tabu_greywolf,kernel_tuner:hybrid_vndx,kernel_tuner:pso,kernel_tuner:diff_evo"
+// are the strategies that did best on some table; on tables with several objectives
+// those run that take several.
+const usualPeers = "optuna:TPE,kernel_tuner:simulated_annealing,kernel_tuner:genetic_algorithm,kernel_tuner:adaptive_tabu_greywolf,kernel_tuner:hybrid_vndx,kernel_tuner:pso,kernel_tuner:diff_evo,optuna:NSGAII,kernel_tuner:nsga2"
 
-// front says whether the method takes several objectives.
-func (p peer) front() bool { return p.tool == "optuna" || strings.HasPrefix(p.method, "nsga") }
+// takes says whether the method is meant for so many objectives: Kernel Tuner's
+// strategies take one, genetic algorithms that sort by fronts are for several.
+func (p peer) takes(objectives int) bool {
+	fronts := strings.HasPrefix(strings.ToLower(p.method), "nsga")
+	if objectives > 1 {
+		return fronts || p.tool == "optuna"
+	}
+	return !fronts
+}
 
 func parsePeers(text string) ([]peer, error) {
 	var list []peer

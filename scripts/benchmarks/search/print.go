@@ -42,7 +42,10 @@ func (r *report) printTables(out io.Writer) {
 			for _, goal := range []string{"10", "5", "1"} {
 				fmt.Fprintf(out, "\t%s (%.0f %%)", count(median(x, goal)), 100*x.EvaluationsTo[goal].Share)
 			}
-			fmt.Fprintf(out, "\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\n", x.BestAt["20"], x.BestAt["50"], x.BestAt["100"], x.Ask.P50, x.Ask.P99)
+			for _, at := range []string{"20", "50", "100"} {
+				fmt.Fprintf(out, "\t%s", share(x, at))
+			}
+			fmt.Fprintf(out, "\t%.2f\t%.2f\n", x.Ask.P50, x.Ask.P99)
 		}
 	}
 	for _, f := range r.Failed {
@@ -51,6 +54,14 @@ func (r *report) printTables(out io.Writer) {
 	for _, why := range r.LeftOut {
 		fmt.Fprintf(out, "left out: %s\n", why)
 	}
+}
+
+// share is what was found after so many evaluations, if the budget goes so far.
+func share(r replay.Result, at string) string {
+	if s, ok := r.BestAt[at]; ok {
+		return fmt.Sprintf("%.3f", s)
+	}
+	return "–"
 }
 
 func count(f float64) string {

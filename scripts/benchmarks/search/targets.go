@@ -53,17 +53,19 @@ func targets(results, batched []replay.Result) []target {
 	wasted := 0
 	for _, r := range results {
 		wasted += r.Violations + r.Repeats
-		if r.Sampler == "tpe" && gateTPE[r.Table] > 0 {
+		if r.Sampler == "tpe" && gateTPE[r.Table] > 0 && r.Budget >= 100 {
 			list = append(list, atLeast(r.Table+" tpe at 100", gateTPE[r.Table], r.BestAt["100"]))
 		}
 		if r.Sampler != "bayesian" || strings.HasSuffix(r.Table, levelled) {
 			continue
 		}
 		if b, ok := best[r.Table]; ok {
-			list = append(list, atMost(r.Table+" to 5 %", b[0], median(r, "5")), atMost(r.Table+" to 1 %", b[1], median(r, "1")),
-				atLeast(r.Table+" at 50", gateAt50[r.Table], r.BestAt["50"]))
+			list = append(list, atMost(r.Table+" to 5 %", b[0], median(r, "5")), atMost(r.Table+" to 1 %", b[1], median(r, "1")))
+			if r.Budget >= 50 {
+				list = append(list, atLeast(r.Table+" at 50", gateAt50[r.Table], r.BestAt["50"]))
+			}
 		}
-		if r.Table == "convolution_a100" {
+		if r.Table == "convolution_a100" && r.Budget >= 100 {
 			list = append(list, atLeast(r.Table+" at 100", 0.74, r.BestAt["100"]))
 		}
 		for _, at := range []string{"20", "50", "100"} {
@@ -80,6 +82,9 @@ func targets(results, batched []replay.Result) []target {
 		}
 		for _, goal := range []string{"5", "1"} {
 			list = append(list, atMost(fmt.Sprintf("%s to %s %% in batches, times sequential", r.Table, goal), 1.25, median(r, goal)/median(one, goal)))
+		}
+		if r.Budget < 50 {
+			continue
 		}
 		list = append(list, atLeast(r.Table+" at 50 in batches", gateBatch[r.Table], r.BestAt["50"]))
 	}
