@@ -43,7 +43,7 @@ func (a *app) winner(ctx context.Context, q records.Question, files []string) (f
 	switch {
 	case errors.Is(chosen, records.ErrNotFound):
 		return found{}, &exitError{code: ExitNotFound, next: "fleetune records list shows the records there are; --nearest takes the nearest workload",
-			err: fmt.Errorf("%w, and in %s: %w", err, strings.Join(files, ", "), chosen)}
+			err: fmt.Errorf("%s; and in %s: %w", err.Error(), strings.Join(files, ", "), chosen)}
 	case chosen != nil:
 		return found{}, &exitError{code: ExitFailure, next: "add that fact to --env", err: chosen}
 	}
