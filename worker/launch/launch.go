@@ -168,6 +168,9 @@ type End struct {
 	OOM bool
 	// Stopped says that Stop ended it.
 	Stopped bool
+	// Lost is why the place does not know how it ended, such as a daemon that
+	// went away; empty where it does.
+	Lost string
 }
 
 // Environment tells the libraries of a hub where the model lies, and to ask

@@ -178,6 +178,10 @@ func (r *session) settings(ctx context.Context) {
 // died is the result of an engine that ended by itself.
 func (r *session) died(phase, when string) *command.Result {
 	end := r.server.End()
+	if end.Lost != "" {
+		return &command.Result{Outcome: experiment.OutcomeInfraError, Failure: &experiment.Failure{Phase: phase,
+			Message: "the engine was lost " + when + ": " + end.Lost}}
+	}
 	how := engine.Ended{Phase: engine.Phase(phase), Signal: end.Signal, OOMKilled: end.OOM}
 	if end.Signal == "" && end.Code >= 0 {
 		how.ExitCode = &end.Code

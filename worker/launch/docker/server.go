@@ -82,8 +82,10 @@ func (v *server) await(ctx context.Context, waiting client.ContainerWaitResult) 
 	select {
 	case result := <-waiting.Result:
 		end.Code = int(result.StatusCode)
-	case <-waiting.Error: //nolint:errcheck // a channel's value, which says nothing more
-		// The daemon does not tell, or was told to forget the container.
+	case err := <-waiting.Error:
+		if ctx.Err() == nil { // else it was told to forget the container
+			end.Lost = fmt.Sprintf("the container daemon tells no more: %v", err)
+		}
 	}
 	end.Stopped = v.stopped.Load()
 	ctx, cancel := context.WithTimeout(ctx, callTime)

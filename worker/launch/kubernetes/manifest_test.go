@@ -203,3 +203,20 @@ func decode(t *testing.T, text string) *unstructured.Unstructured {
 	require.NoError(t, kjson.Unmarshal([]byte(text), &o.Object))
 	return o
 }
+
+// An engine that the cluster took away is the place's failure, not its own.
+func TestEndsOfPods(t *testing.T) {
+	pod := func(status object) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: object{"status": status}}
+	}
+	end, over := endOf(pod(object{"phase": "Failed", "reason": "Evicted", "message": "low on memory"}))
+	require.True(t, over)
+	require.Equal(t, launch.End{Code: -1, Lost: "the cluster ended its pod Evicted low on memory"}, end)
+	_, over = endOf(pod(object{"phase": "Running"}))
+	require.False(t, over)
+	end, over = endOf(pod(object{"phase": "Failed", "containerStatuses": []any{
+		object{"name": "aside", "state": object{"running": object{}}},
+		object{"name": "engine", "state": object{"terminated": object{"exitCode": int64(137), "reason": "OOMKilled"}}}}}))
+	require.True(t, over)
+	require.Equal(t, launch.End{Code: 137, Signal: "signal 9", OOM: true}, end)
+}

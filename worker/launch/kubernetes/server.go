@@ -292,7 +292,7 @@ func (v *server) watch(ctx context.Context) {
 		}
 		pod, err := v.launcher.api.Resource(pods()).Namespace(v.namespace).Get(ctx, v.pod, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			v.end = launch.End{Code: -1, Stopped: v.stopped.Load()}
+			v.end = launch.End{Code: -1, Stopped: v.stopped.Load(), Lost: "somebody deleted its pod"}
 			return
 		}
 		if err != nil {
@@ -311,7 +311,10 @@ func endOf(pod *unstructured.Unstructured) (launch.End, bool) {
 	terminated, ok, _ := unstructured.NestedMap(containerState(pod), "terminated")
 	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
 	if !ok {
-		return launch.End{Code: -1}, phase == "Failed" || phase == "Succeeded"
+		// Evicted, preempted, or gone with its node.
+		reason, _, _ := unstructured.NestedString(pod.Object, "status", "reason")
+		message, _, _ := unstructured.NestedString(pod.Object, "status", "message")
+		return launch.End{Code: -1, Lost: strings.TrimSpace("the cluster ended its pod " + reason + " " + message)}, phase == "Failed" || phase == "Succeeded"
 	}
 	end := launch.End{}
 	code, _, _ := unstructured.NestedInt64(terminated, "exitCode")
