@@ -22,6 +22,20 @@ func (g *ground) kinds(after int64) (kinds []string, last int64) {
 	return kinds, last
 }
 
+// shown waits until n events can be read: any transaction of the server, those of
+// tests beside this one included, holds back what is younger.
+func (g *ground) shown(n int, task *uuid.UUID) (list []store.Event) {
+	g.t.Helper()
+	require.Eventually(g.t, func() bool {
+		var err error
+		list, err = g.Events(g.t.Context(), task, 0, 100)
+		require.NoError(g.t, err)
+		return len(list) >= n
+	}, time.Minute, 10*time.Millisecond)
+	require.Len(g.t, list, n)
+	return list
+}
+
 func note(ctx context.Context, tx pgx.Tx, kind string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO events (kind, payload) VALUES ($1, '{}')`, kind)
 	return err
@@ -43,6 +57,7 @@ func TestEventsAreNeverSkipped(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, newest)
 	require.NoError(t, slow.Commit(t.Context()))
+	g.shown(2, nil)
 	kinds, last = g.kinds(last)
 	require.Equal(t, []string{"slow", "quick"}, kinds)
 	newest, err = g.LastEvent(t.Context())
@@ -64,9 +79,7 @@ func TestEventsAreReadOnInTheOrderOfTransactions(t *testing.T) {
 	require.NoError(t, early.Commit(t.Context()))
 	require.NoError(t, pgx.BeginFunc(t.Context(), g.pool, func(tx pgx.Tx) error { return note(t.Context(), tx, "third") }))
 
-	all, err := g.Events(t.Context(), nil, 0, 100)
-	require.NoError(t, err)
-	require.Len(t, all, 3)
+	all := g.shown(3, nil)
 	require.Greater(t, all[0].ID, all[1].ID)
 	for i, want := range []string{"first", "second", "third"} {
 		require.Equal(t, want, all[i].Kind)
@@ -82,9 +95,7 @@ func TestEventsOfOneTask(t *testing.T) {
 	g := newGround(t)
 	a, b := g.create(spec("a", 1)), g.create(spec("b", 1))
 	require.NoError(t, g.AnnounceProgress(t.Context(), map[uuid.UUID][]int{a.ID: {1, 2}, b.ID: {3}}))
-	list, err := g.Events(t.Context(), &a.ID, 0, 100)
-	require.NoError(t, err)
-	require.Len(t, list, 2)
+	list := g.shown(2, &a.ID)
 	require.Equal(t, "task", list[0].Kind)
 	require.JSONEq(t, `{"state": "running", "name": "a"}`, string(list[0].Payload))
 	require.Equal(t, "experiments", list[1].Kind)
