@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +51,20 @@ func (c *Compiled) Condition(i int) *Expression { return c.conditions[i] }
 
 // Constraints returns the compiled constraints in order.
 func (c *Compiled) Constraints() []*Expression { return c.constraints }
+
+// Quantities returns the numbers that constraints compute from several
+// parameters, each once, in the order of the constraints.
+func (c *Compiled) Quantities() []Quantity {
+	var out []Quantity
+	for _, e := range c.constraints {
+		for _, q := range e.quantities {
+			if !slices.ContainsFunc(out, func(o Quantity) bool { return o.source == q.source }) {
+				out = append(out, q)
+			}
+		}
+	}
+	return out
+}
 
 // Exists decides whether parameter i exists, given the coordinates of the
 // parameters before it. One that depends on an absent parameter does not.

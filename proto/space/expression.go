@@ -33,6 +33,8 @@ type Expression struct {
 	source string
 	params []int
 	eval   func(coords []float64) bool
+	// quantities are what it computes from several parameters.
+	quantities []Quantity
 }
 
 // Source is the text the expression was compiled from.
@@ -102,7 +104,7 @@ func (s *scope) compile(source string) (*Expression, error) {
 	}
 	slices.Sort(c.named)
 	test := t.test
-	return &Expression{source: source, params: slices.Compact(c.named), eval: test}, nil
+	return &Expression{source: source, params: slices.Compact(c.named), eval: test, quantities: c.found}, nil
 }
 
 // scan refuses what the parser would read differently than meant, or too deep.
@@ -156,6 +158,7 @@ type term struct {
 type compiler struct {
 	*scope
 	named []int
+	found []Quantity
 	nodes int
 }
 

@@ -183,9 +183,13 @@ func (c *compiler) order(n *ast.BinaryNode, depth int) (term, error) {
 }
 
 func (c *compiler) arithmetic(n *ast.BinaryNode, depth int) (term, error) {
+	named, found := len(c.named), len(c.found)
 	a, b, err := c.numbers(n, depth)
 	if err != nil {
 		return term{}, err
+	}
+	if len(c.found) > found {
+		c.found = c.found[:found] // parts of this one
 	}
 	t := term{kind: kindNumber}
 	switch n.Operator {
@@ -202,6 +206,11 @@ func (c *compiler) arithmetic(n *ast.BinaryNode, depth int) (term, error) {
 	default:
 		t.value = func(v []float64) float64 { return math.Pow(a(v), b(v)) }
 	}
+	value := t.value
+	if n.Operator == "%" {
+		value = func(v []float64) float64 { return a(v) / b(v) }
+	}
+	c.quantity(n, value, c.named[named:])
 	return t, nil
 }
 

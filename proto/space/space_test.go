@@ -59,6 +59,33 @@ func TestExpressionMeaning(t *testing.T) {
 	}
 }
 
+// TestQuantities reads from constraints what they compute from several
+// parameters: the largest parts, each once, quotients for remainders.
+func TestQuantities(t *testing.T) {
+	s := space.Space{Constraints: []string{
+		"32 <= a * b <= 1024", "a * b + 1 < 2048 or c == 1", "64 % ((a * b) / c) == 0", "b % (a * c) == 0",
+		"a < 8", "2 * c > 1", "max(a * c, b) < 100", "c == 1 ? a + b < 9 : true", "(a + 2) * (b + 2) < 1000",
+	}}
+	for _, name := range []string{"a", "b", "c"} {
+		s.Parameters = append(s.Parameters, space.Parameter{Name: name, Type: space.Integer, Low: 1, High: 64})
+	}
+	c, err := space.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"a * b": 8, "a * b + 1": 9, "(64) / (a * b / c)": 32, "(b) / (a * c)": 0.5, "a * c": 8, "a + b": 6, "(a + 2) * (b + 2)": 24}
+	for _, q := range c.Quantities() {
+		value, ok := want[q.Source()]
+		if !ok || q.Value([]float64{2, 4, 4}) != value || len(q.Params()) < 2 {
+			t.Errorf("%q of %v is %v, want %v", q.Source(), q.Params(), q.Value([]float64{2, 4, 4}), value)
+		}
+		delete(want, q.Source())
+	}
+	if len(want) > 0 {
+		t.Errorf("not found: %v", want)
+	}
+}
+
 func TestCheckNamesTheMistake(t *testing.T) {
 	for _, test := range []struct {
 		change func(*space.Space)
