@@ -25,15 +25,15 @@ func (s *Sampler) ExpectedImprovement(ctx context.Context, history []sampler.Obs
 	if len(s.problem.Objectives) > 1 || r.Count() < s.options.Startup || !r.prepare() {
 		return 0, false, nil
 	}
-	best, ok := r.gain.(incumbent)
+	best, ok := r.views[0].gain.(incumbent)
 	if !ok {
 		return 0, false, nil // nothing to improve upon
 	}
-	order := r.ground.top(1, r.goals, r.gain, r.Free)
+	order := r.ground.top(1, r.views, r.Free)
 	if len(order) == 0 {
 		return 0, true, nil // every point is measured or on its way
 	}
-	at, b := order[0], r.goals[0]
+	at, b := order[0], r.views[0].goals[0]
 	gain := b.lesson.spread * math.Exp(logImprovement(float64(best), b.mean[at], math.Sqrt(b.posterior.variance(at)))+r.ground.works[at])
 	var losses []float64
 	least := math.Inf(1)

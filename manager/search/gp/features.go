@@ -19,8 +19,12 @@ import (
 // An ordered parameter of few values has a second feature that is compared for
 // equality. Distance explains trends along the values; the twin explains values
 // that stand out, such as powers of two or one that happens to fill the cache.
-// Twins come after all other features.
+// A twin is reckoned with once every value could have been seen.
+//
+// What the constraints compute from several parameters is a feature as well:
+// see quantity.
 type encoder struct {
+	set  *valid.Set
 	dims []dimension
 }
 
@@ -28,11 +32,16 @@ type dimension struct {
 	parameter int
 	ordered   bool
 	twin      bool
-	scale     func(rank float64) float64
+	// from is the number of results from which on it is reckoned with: earlier
+	// it could only mistake chance for a rule.
+	from  int
+	scale func(rank float64) float64
+	// quantity is set where the feature is computed from several parameters.
+	quantity *quantity
 }
 
 func newEncoder(set *valid.Set) *encoder {
-	e := &encoder{}
+	e := &encoder{set: set}
 	c := set.Space()
 	for i := range c.Len() {
 		domain := c.Domain(i)
@@ -56,9 +65,10 @@ func newEncoder(set *valid.Set) *encoder {
 	}
 	for _, d := range e.dims {
 		if size := c.Domain(d.parameter).Size(); d.ordered && size <= mostTwin {
-			e.dims = append(e.dims, dimension{parameter: d.parameter, twin: true, scale: func(rank float64) float64 { return rank }})
+			e.dims = append(e.dims, dimension{parameter: d.parameter, twin: true, from: max(settled, int(size)), scale: func(rank float64) float64 { return rank }})
 		}
 	}
+	e.dims = append(e.dims, derived(set)...)
 	return e
 }
 
@@ -66,12 +76,24 @@ func newEncoder(set *valid.Set) *encoder {
 // of many values each is seen too rarely to stand out.
 const mostTwin = 40
 
+// settled is the number of results from which on more than the parameters
+// themselves is reckoned with.
+const settled = 10
+
 const absent = -1
 
 func (e *encoder) row(v valid.Vec) []float64 {
 	x := make([]float64, len(e.dims))
+	var coords []float64
 	for k, d := range e.dims {
 		x[k] = absent
+		if d.quantity != nil {
+			if coords == nil {
+				coords = e.set.Coords(v)
+			}
+			x[k] = d.quantity.place(coords)
+			continue
+		}
 		if c := v[d.parameter]; !space.IsAbsent(c) {
 			x[k] = d.scale(c)
 		}

@@ -15,6 +15,9 @@ import (
 const (
 	lengthMean   = 0.3 // for one parameter
 	lengthSpread = 1.2
+	// A quantity of the constraints counts for less than a parameter until the
+	// data say otherwise: its length scale is longer, as a logarithm.
+	quantityMean = 0.4
 	scaleSpread  = 1.0
 	noiseMean    = -6.0
 	noiseSpread  = 1.5
@@ -38,12 +41,16 @@ func newFitter(dims []dimension, rows [][]float64, y []float64) *fitter {
 	f := &fitter{dims: dims, y: y, gaps: make([][]float64, len(dims))}
 	parameters := 0.0
 	for k := range dims {
-		if !dims[k].twin {
+		if !dims[k].twin && dims[k].quantity == nil {
 			parameters++
 		}
 	}
-	for range dims {
-		f.mean = append(f.mean, lengthMean+0.5*math.Log(parameters))
+	for k := range dims {
+		mean := lengthMean + 0.5*math.Log(parameters)
+		if dims[k].quantity != nil {
+			mean += quantityMean
+		}
+		f.mean = append(f.mean, mean)
 	}
 	n := len(rows)
 	for k := range dims {
@@ -57,9 +64,9 @@ func newFitter(dims []dimension, rows [][]float64, y []float64) *fitter {
 	return f
 }
 
-// fit returns the parameters, from the better of two fixed starting points.
-func (f *fitter) fit(iterations int) params {
-	d := len(f.dims)
+// fit returns the logarithms of the parameters, from the better of two fixed
+// starting points.
+func (f *fitter) fit(iterations int) []float64 {
 	best, bestCost := f.start(0), math.Inf(1)
 	for _, shift := range []float64{0, -1} {
 		if theta := f.start(shift); f.value(theta) < bestCost {
@@ -73,9 +80,15 @@ func (f *fitter) fit(iterations int) params {
 	if result != nil && (err == nil || len(result.X) > 0) && result.F < bestCost {
 		best = result.X
 	}
-	p := params{weights: make([]float64, d), scale: math.Exp(best[d]), noise: minNoise + math.Exp(best[d+1])}
+	return best
+}
+
+// params are those of the given logarithms.
+func (f *fitter) params(theta []float64) params {
+	d := len(f.dims)
+	p := params{weights: make([]float64, d), scale: math.Exp(theta[d]), noise: minNoise + math.Exp(theta[d+1])}
 	for k := range d {
-		p.weights[k] = math.Exp(-2 * best[k])
+		p.weights[k] = math.Exp(-2 * theta[k])
 	}
 	return p
 }
@@ -100,37 +113,56 @@ func (f *fitter) gradient(slope, theta []float64) {
 }
 
 // compute sets cost and slope: the negative log posterior density without
-// constants (Rasmussen and Williams, eqs. 5.8 and 5.9).
+// constants.
 func (f *fitter) compute(theta []float64) {
 	if f.theta != nil && same(f.theta, theta) {
 		return
 	}
-	n, d := len(f.y), len(f.dims)
 	f.theta, f.slope = append([]float64(nil), theta...), make([]float64, len(theta))
 	f.cost = math.Inf(1)
+	if e, ok := f.evidence(theta); ok && f.slopes(e) {
+		f.cost = e.cost()
+		f.prior(theta)
+	}
+}
+
+// evidence is what the values say of some parameters.
+type evidence struct {
+	params params
+	corr   []float64 // correlations of all pairs i > j
+	fall   []float64 // minus twice their slopes by the squared distance
+	chol   mat.Cholesky
+	values *mat.VecDense
+	alpha  *mat.VecDense // the inverse covariance times the values
+}
+
+// cost is the negative log likelihood without constants (Rasmussen and
+// Williams, eq. 5.8).
+func (e *evidence) cost() float64 {
+	return 0.5*mat.Dot(e.alpha, e.values) + 0.5*e.chol.LogDet()
+}
+
+// evidence factorises the covariance of the points; false where the parameters
+// are beyond all reason, or the covariance is singular.
+func (f *fitter) evidence(theta []float64) (*evidence, bool) {
 	for _, t := range theta {
 		if math.Abs(t) > 20 || math.IsNaN(t) {
-			return
+			return nil, false
 		}
 	}
-	scale, noise := math.Exp(theta[d]), math.Exp(theta[d+1])
-	weights := make([]float64, d)
-	for k := range weights {
-		weights[k] = math.Exp(-2 * theta[k])
-	}
+	n := len(f.y)
 	pairs := n * (n - 1) / 2
-	r2 := make([]float64, pairs)
-	for k, w := range weights {
+	e := &evidence{params: f.params(theta), corr: make([]float64, pairs), fall: make([]float64, pairs),
+		values: mat.NewVecDense(n, f.y), alpha: mat.NewVecDense(n, nil)}
+	for k, w := range e.params.weights {
 		for i, g := range f.gaps[k] {
-			r2[i] += w * g
+			e.corr[i] += w * g // the squared distance, at first
 		}
 	}
-	// fall is minus twice the slope of the correlation by r².
-	corr, fall := make([]float64, pairs), make([]float64, pairs)
-	for i, r := range r2 {
+	for i, r := range e.corr {
 		s := sqrt5 * math.Sqrt(r)
-		e := math.Exp(-s)
-		corr[i], fall[i] = (1+s+s*s/3)*e, 5.0/3*(1+s)*e
+		decay := math.Exp(-s)
+		e.corr[i], e.fall[i] = (1+s+s*s/3)*decay, 5.0/3*(1+s)*decay
 	}
 	// Symmetric matrices keep their upper triangle: element (j, i) for j < i.
 	cov := mat.NewSymDense(n, nil)
@@ -138,47 +170,45 @@ func (f *fitter) compute(theta []float64) {
 	at := 0
 	for i := range n {
 		for j := range i {
-			raw[j*n+i] = scale * corr[at]
+			raw[j*n+i] = e.params.scale * e.corr[at]
 			at++
 		}
-		raw[i*n+i] = scale + noise + minNoise
+		raw[i*n+i] = e.params.scale + e.params.noise
 	}
-	var chol mat.Cholesky
-	if !chol.Factorize(cov) {
-		return
-	}
-	alpha := mat.NewVecDense(n, nil)
-	if chol.SolveVecTo(alpha, mat.NewVecDense(n, f.y)) != nil {
-		return
-	}
+	return e, e.chol.Factorize(cov) && e.chol.SolveVecTo(e.alpha, e.values) == nil
+}
+
+// slopes sets the slope of the cost by the logarithms of the parameters
+// (Rasmussen and Williams, eq. 5.9); false when the covariance has no inverse.
+func (f *fitter) slopes(e *evidence) bool {
 	var inverse mat.SymDense
-	if chol.InverseTo(&inverse) != nil {
-		return
+	if e.chol.InverseTo(&inverse) != nil {
+		return false
 	}
-	f.cost = 0.5*mat.Dot(alpha, mat.NewVecDense(n, f.y)) + 0.5*chol.LogDet()
 	// half is K⁻¹ - ααᵀ over the pairs; the slope is half its product with dK.
+	n, d := len(f.y), len(f.dims)
 	trace, onScale := 0.0, 0.0
-	shared, inv, a := make([]float64, pairs), inverse.RawSymmetric().Data, alpha.RawVector().Data
-	at = 0
+	shared, inv, a := make([]float64, len(e.corr)), inverse.RawSymmetric().Data, e.alpha.RawVector().Data
+	at := 0
 	for i := range n {
 		for j := range i {
-			h := inv[j*n+i] - a[i]*a[j]
-			onScale += 2 * h * corr[at]
-			shared[at] = h * fall[at]
+			half := inv[j*n+i] - a[i]*a[j]
+			onScale += 2 * half * e.corr[at]
+			shared[at] = half * e.fall[at]
 			at++
 		}
 		trace += inv[i*n+i] - a[i]*a[i]
 	}
-	for k, w := range weights {
+	for k, w := range e.params.weights {
 		sum := 0.0
 		for i, g := range f.gaps[k] {
 			sum += g * shared[i]
 		}
-		f.slope[k] = scale * w * sum
+		f.slope[k] = e.params.scale * w * sum
 	}
-	f.slope[d] = 0.5 * scale * (onScale + trace)
-	f.slope[d+1] = 0.5 * noise * trace
-	f.prior(theta)
+	f.slope[d] = 0.5 * e.params.scale * (onScale + trace)
+	f.slope[d+1] = 0.5 * (e.params.noise - minNoise) * trace
+	return true
 }
 
 func (f *fitter) prior(theta []float64) {

@@ -19,17 +19,17 @@ type gain interface {
 // improvement chooses what the round maximizes. While no point meets the
 // constraints there is nothing to improve upon: then what counts is the
 // probability to meet them.
-func (r *round) improvement() gain {
-	if len(r.goals) == 0 {
+func (r *round) improvement(goals []*belief) gain {
+	if len(goals) == 0 {
 		return feasibility{}
 	}
 	var points [][]float64
-	for i, feasible := range r.goals[0].lesson.feasible {
+	for i, feasible := range goals[0].lesson.feasible {
 		if !feasible {
 			continue
 		}
-		p := make([]float64, len(r.goals))
-		for k, b := range r.goals {
+		p := make([]float64, len(goals))
+		for k, b := range goals {
 			p[k] = b.lesson.all[i]
 		}
 		points = append(points, p)
@@ -37,7 +37,7 @@ func (r *round) improvement() gain {
 	switch {
 	case len(points) == 0:
 		return feasibility{}
-	case len(r.goals) == 1:
+	case len(goals) == 1:
 		best := math.Inf(1)
 		for _, p := range points {
 			best = min(best, p[0])

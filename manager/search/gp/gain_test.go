@@ -85,12 +85,13 @@ func TestLargeFrontsAreThinned(t *testing.T) {
 // TestFeasibleFirst gives points with good values that miss a constraint: they
 // are no incumbents.
 func TestFeasibleFirst(t *testing.T) {
-	r := round{goals: []*belief{{lesson: lesson{all: []float64{-2, -1, 0.5}, feasible: []bool{false, true, true}}}}}
-	if got := r.improvement(); got != incumbent(-1) {
+	var r round
+	goals := []*belief{{lesson: lesson{all: []float64{-2, -1, 0.5}, feasible: []bool{false, true, true}}}}
+	if got := r.improvement(goals); got != incumbent(-1) {
 		t.Errorf("the incumbent is %v", got)
 	}
-	r.goals[0].lesson.feasible = []bool{false, false, false}
-	if got := r.improvement(); got != (feasibility{}) {
+	goals[0].lesson.feasible = []bool{false, false, false}
+	if got := r.improvement(goals); got != (feasibility{}) {
 		t.Errorf("without a feasible point %v is maximized", got)
 	}
 }

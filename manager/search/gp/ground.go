@@ -8,6 +8,7 @@ import (
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
 	"github.com/fleetune/fleetune/manager/search/valid"
+	"gonum.org/v1/gonum/floats"
 )
 
 // ground is a list of candidates with their features.
@@ -51,18 +52,26 @@ func (g *ground) keep(b *belief) {
 
 // top returns the n free candidates with the largest gain times the probability
 // to work, as positions, the best first.
-func (g *ground) top(n int, goals []*belief, gain gain, free func(valid.Key) bool) []int {
-	means, deviations := make([]float64, len(goals)), make([]float64, len(goals))
+func (g *ground) top(n int, views []view, free func(valid.Key) bool) []int {
+	goals := len(views[0].goals)
+	means, deviations, logs := make([]float64, goals), make([]float64, goals), make([]float64, len(views))
 	var out []int
 	var gains []float64
 	for i := range g.points {
 		if !free(g.keys[i]) {
 			continue
 		}
-		for k, b := range goals {
-			means[k], deviations[k] = b.mean[i], math.Sqrt(b.posterior.variance(i))
+		for w := range views {
+			for k, b := range views[w].goals {
+				means[k], deviations[k] = b.mean[i], math.Sqrt(b.posterior.variance(i))
+			}
+			logs[w] = views[w].gain.expect(means, deviations)
 		}
-		a := gain.expect(means, deviations) + g.works[i]
+		a := logs[0]
+		if len(logs) > 1 {
+			a = floats.LogSumExp(logs)
+		}
+		a += g.works[i]
 		if len(out) == n && !(a > gains[n-1]) {
 			continue
 		}
@@ -87,7 +96,7 @@ const (
 // when these have none that are new.
 func (r *round) higher() *ground {
 	rng := rand.New(rand.NewPCG(uint64(r.problem.Seed)+5, uint64(r.Count())))
-	order := r.ground.top(climbKept, r.goals, r.gain, r.Free)
+	order := r.ground.top(climbKept, r.views, r.Free)
 	seen := map[valid.Key]struct{}{}
 	var out []valid.Vec
 	for _, i := range order {

@@ -2,6 +2,7 @@ package gp
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
@@ -12,8 +13,10 @@ import (
 const (
 	fitPoints     = 100 // points the parameters are fitted to
 	fitIterations = 25
-	twinsFrom     = 24 // points from which on twins are fitted
 	recentStep    = 40 // largest number of points between two fits
+	certain       = 32 // points from which on the most likely parameters are taken for sure
+	otherReadings = 4  // draws of other parameters before that
+	drawSteps     = 6  // steps between two draws
 )
 
 // model is a process over one quantity with what it has computed for the last
@@ -31,6 +34,16 @@ type model struct {
 	posterior   *posterior
 	fitVersion  int
 	ground      int
+	// others is the number of draws; draws are processes with other parameters
+	// that explain the values.
+	others int
+	draws  []*model
+}
+
+// readings are at most n processes that explain the values, the most likely
+// one first. Few values can be explained in several ways.
+func (m *model) readings(n int) []*model {
+	return append([]*model{m}, m.draws[:max(min(n-1, len(m.draws)), 0)]...)
 }
 
 // checkpoint is the number of leading points that parameters are fitted to: it
@@ -124,8 +137,7 @@ func (m *model) train(all data) lesson {
 	if !slices.Equal(m.fitted, all.keys[:c]) || !slices.Equal(m.targets, all.y[:c]) {
 		m.fitted, m.targets = slices.Clone(all.keys[:c]), slices.Clone(all.y[:c])
 		fit := all.pick(all.spread(c, fitPoints))
-		m.params = m.fit(fit, c)
-		m.version++
+		m.fit(fit, c)
 	}
 	indices := all.spread(c, m.most)
 	for i := c; i < len(all.y); i++ {
@@ -148,18 +160,46 @@ func (m *model) train(all data) lesson {
 	return l
 }
 
-// fit fits the parameters to some of the first c points. Twins wait until there
-// are points enough to tell a value that stands out from chance.
-func (m *model) fit(d data, c int) params {
-	dims := m.dims
-	for c < twinsFrom && len(dims) > 0 && dims[len(dims)-1].twin {
-		dims = dims[:len(dims)-1]
+// fit fits the parameters to some of the first c points.
+func (m *model) fit(d data, c int) {
+	var dims []dimension
+	var at []int
+	for k, dim := range m.dims {
+		if c >= dim.from {
+			dims, at = append(dims, dim), append(at, k)
+		}
 	}
-	p := newFitter(dims, d.rows, standardize(d.y)).fit(fitIterations)
-	for len(p.weights) < len(m.dims) {
-		p.weights = append(p.weights, 0)
+	rows := make([][]float64, len(d.rows))
+	for i, x := range d.rows {
+		for _, k := range at {
+			rows[i] = append(rows[i], x[k])
+		}
 	}
-	return p
+	f := newFitter(dims, rows, standardize(d.y))
+	best := f.fit(fitIterations)
+	m.adopt(f.params(best), at)
+	if c >= certain {
+		m.draws = nil
+		return
+	}
+	for i, theta := range f.draw(best, m.others, drawSteps, rand.New(rand.NewPCG(uint64(c), 0))) {
+		if i == len(m.draws) {
+			m.draws = append(m.draws, &model{dims: m.dims, most: m.most})
+		}
+		m.draws[i].adopt(f.params(theta), at)
+	}
+}
+
+// adopt takes parameters for the dimensions at the given positions; the others
+// say nothing.
+func (m *model) adopt(p params, at []int) {
+	weights := make([]float64, len(m.dims))
+	for i, k := range at {
+		weights[k] = p.weights[i]
+	}
+	p.weights = weights
+	m.params = p
+	m.version++
 }
 
 // condition brings the posterior over the candidates of a ground to the given

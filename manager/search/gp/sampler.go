@@ -71,6 +71,9 @@ func New(p sampler.Problem) (*Sampler, error) {
 	s.dims = s.encoder.dims
 	s.past = sampler.NewPast(set, &p)
 	s.values = s.models(quantities(len(p.Objectives)), valuePoints)
+	if len(s.values) == 1 {
+		s.values[0].others = otherReadings // hypervolumes cost too much to weigh several
+	}
 	s.limits = s.models(len(p.Constraints), valuePoints)
 	s.failure = s.models(1, failurePoints)[0]
 	return s, nil
@@ -113,7 +116,7 @@ func (s *Sampler) Pick(ctx context.Context, history []sampler.Observation, pendi
 	for _, v := range among {
 		offered[s.set.Key(v)] = struct{}{}
 	}
-	order := r.ground.top(1, r.goals, r.gain, func(k valid.Key) bool { _, ok := offered[k]; return ok && r.Free(k) })
+	order := r.ground.top(1, r.views, func(k valid.Key) bool { _, ok := offered[k]; return ok && r.Free(k) })
 	if len(order) == 0 {
 		return nil, false
 	}
@@ -126,17 +129,27 @@ type round struct {
 	*sampler.Picker
 	ctx    context.Context
 	trials []sampler.Trial
+	wanted int // points to choose
 	ready  bool
 	usable bool
 	among  []valid.Vec // what may be chosen; nil means any point
 	flight []sampler.Trial
 	rows   [][]float64 // features of flight
 	ground *ground
-	goals  []*belief
-	gain   gain
+	views  []view
+}
+
+// view is what the processes say by one reading of their parameters. A point
+// counts by its gain over all views (Snoek, Larochelle and Adams, "Practical
+// Bayesian optimization of machine learning algorithms", 2012), which keeps a
+// batch of early points from following one reading that happens to be wrong.
+type view struct {
+	goals []*belief
+	gain  gain
 }
 
 func (r *round) choose(n int) ([]space.Point, error) {
+	r.wanted = min(n, fantasies)
 	var out []space.Point
 	for len(out) < n {
 		if err := r.ctx.Err(); err != nil {
@@ -164,7 +177,7 @@ func (r *round) next(chosen int) (valid.Vec, bool) {
 	if !r.prepare() {
 		return r.Draw()
 	}
-	if len(r.goals) == 0 && r.Count()%2 == 0 {
+	if len(r.views[0].goals) == 0 && r.Count()%2 == 0 {
 		return r.Draw() // all that is known is where it fails
 	}
 	if v, ok := r.maximize(); ok {
@@ -233,9 +246,19 @@ type limit struct {
 
 // look brings the models to a list of candidates.
 func (r *round) look(g *ground, l known) {
-	r.ground, r.goals = g, nil
+	r.ground, r.views = g, []view{{}}
+	points, most := len(r.flight)+r.wanted, 1
+	if len(l.goals) > 0 {
+		points += len(l.goals[0].y)
+		most = solvedCells / (len(g.points) * points * len(l.goals))
+	}
 	for k := range l.goals {
-		r.goals = append(r.goals, r.values[k].condition(l.goals[k], r.flight, r.rows, g))
+		for i, m := range r.values[k].readings(most) {
+			if i == len(r.views) {
+				r.views = append(r.views, view{})
+			}
+			r.views[i].goals = append(r.views[i].goals, m.condition(l.goals[k], r.flight, r.rows, g))
+		}
 	}
 	for _, limit := range l.limits {
 		g.keep(r.limits[limit.model].condition(limit.lesson, r.flight, r.rows, g))
@@ -243,27 +266,33 @@ func (r *round) look(g *ground, l known) {
 	if len(l.failures.y) > 0 {
 		g.work(r.failure.condition(l.failures, r.flight, r.rows, g))
 	}
-	for _, b := range r.goals {
-		b.posterior.means(b.values, b.mean)
+	for i := range r.views {
+		w := &r.views[i]
+		for _, b := range w.goals {
+			b.posterior.means(b.values, b.mean)
+		}
+		w.gain = r.improvement(w.goals)
 	}
-	r.gain = r.improvement()
 }
 
 // maximize returns the free candidate of the largest acquisition, and
 // conditions the models on it.
 func (r *round) maximize() (valid.Vec, bool) {
 	g := r.ground
-	order := g.top(1, r.goals, r.gain, r.Free)
+	order := g.top(1, r.views, r.Free)
 	if len(order) == 0 {
 		return nil, false
 	}
 	at := order[0]
-	believed := make([]float64, len(r.goals))
-	for k, b := range r.goals {
-		believed[k] = b.mean[at]
-		b.posterior.add(r.encoder.row(g.points[at]))
-		b.conditioned = append(b.conditioned, g.keys[at])
+	for i := range r.views {
+		w := &r.views[i]
+		believed := make([]float64, len(w.goals))
+		for k, b := range w.goals {
+			believed[k] = b.mean[at]
+			b.posterior.add(r.encoder.row(g.points[at]))
+			b.conditioned = append(b.conditioned, g.keys[at])
+		}
+		w.gain = w.gain.believe(believed)
 	}
-	r.gain = r.gain.believe(believed)
 	return g.points[at], true
 }
