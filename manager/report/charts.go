@@ -1,12 +1,10 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -50,112 +48,6 @@ func unit(list []v1.Experiment, metric string) string {
 	return ""
 }
 
-// history draws every score in order, and the incumbent.
-func history(in Input) *chart.Plot {
-	list := scored(in.Experiments)
-	if len(list) == 0 {
-		return nil
-	}
-	metric := metricName(in.Task)
-	u := unit(list, metric)
-	all := chart.Series{Name: "experiments", Class: "other"}
-	incumbent := chart.Series{Name: "incumbent", Class: "best", Line: "step"}
-	least, most := math.Inf(1), math.Inf(-1)
-	for _, e := range list {
-		dot := chart.Dot{X: float64(e.Number), Y: *e.Score, Label: fmt.Sprintf("#%d: %s", e.Number, terminal.Quantity(*e.Score, u))}
-		all.Dots = append(all.Dots, dot)
-		least, most = min(least, *e.Score), max(most, *e.Score)
-		if n := len(incumbent.Dots); n == 0 || better(in.Task, *e.Score, incumbent.Dots[n-1].Y) {
-			incumbent.Dots = append(incumbent.Dots, dot)
-		}
-	}
-	if last := incumbent.Dots[len(incumbent.Dots)-1]; last.X < float64(list[len(list)-1].Number) {
-		incumbent.Dots = append(incumbent.Dots, chart.Dot{X: float64(list[len(list)-1].Number), Y: last.Y})
-	}
-	p := &chart.Plot{ID: "history", Title: "How the search went", XLabel: "experiment", YLabel: label(axisName(in, metric), u),
-		LogY: least > 1/huge && most > steep*least, Series: []chart.Series{all, incumbent}}
-	if b := in.Task.Baseline; b != nil && b.Score != nil && finite(*b.Score) && (!p.LogY || *b.Score > 0) {
-		p.Rules = append(p.Rules, chart.Rule{Y: *b.Score, Label: "baseline", Class: "baseline"})
-	}
-	failed := chart.Series{Name: "failed", Class: "failed"}
-	for _, e := range in.Experiments {
-		if e.Status == experiment.Failed && e.Purpose != experiment.Confirm {
-			failed.Dots = append(failed.Dots, chart.Dot{X: float64(e.Number), Y: least, Label: fmt.Sprintf("#%d: %s", e.Number, e.Outcome)})
-		}
-	}
-	if len(failed.Dots) > 0 {
-		p.Series = append(p.Series, failed)
-		p.Note = strings.TrimSpace(p.Note + " Failed experiments stand at the least score, for want of one.")
-	}
-	return p
-}
-
-func label(metric, unit string) string {
-	if unit == "" {
-		return metric
-	}
-	return metric + " (" + unit + ")"
-}
-
-// front draws two objectives against each other: the task's first two, or
-// throughput and latency of an engine.
-func front(in Input) *chart.Plot {
-	list := scored(in.Experiments)
-	o := in.Task.Objectives
-	x, y := "mean_e2e_latency", "mean_total_throughput_per_gpu"
-	dx, dy := task.Minimize, task.Maximize
-	if len(o) > 1 {
-		x, y, dx, dy = o[0].Metric, o[1].Metric, o[0].Direction, o[1].Direction
-	} else if in.Servings == nil {
-		return nil
-	}
-	var dots []chart.Dot
-	for _, e := range list {
-		mx, okX := e.Metrics[x]
-		my, okY := e.Metrics[y]
-		if okX && okY && finite(mx.Median) && finite(my.Median) {
-			dots = append(dots, chart.Dot{X: mx.Median, Y: my.Median, Label: fmt.Sprintf("#%d: %s, %s", e.Number,
-				terminal.Quantity(mx.Median, mx.Unit), terminal.Quantity(my.Median, my.Unit))})
-		}
-	}
-	if len(dots) < 2 {
-		return nil
-	}
-	best := undominated(dots, dx, dy)
-	return &chart.Plot{ID: "front", Title: "The front: none beats these in both", XLabel: label(x, unit(list, x)), YLabel: label(y, unit(list, y)),
-		Note:   fmt.Sprintf("Of %s %s, of %s %s.", x, direct(dx), y, direct(dy)),
-		Series: []chart.Series{{Name: "experiments", Class: "other", Dots: dots}, {Name: "front", Class: "front", Line: "straight", Dots: best}}}
-}
-
-func direct(d task.Direction) string {
-	if d == task.Maximize {
-		return "more is better"
-	}
-	return "less is better"
-}
-
-// undominated are the dots that no other beats in both, the best by x first.
-func undominated(dots []chart.Dot, dx, dy task.Direction) []chart.Dot {
-	sign := func(d task.Direction) float64 {
-		if d == task.Maximize {
-			return -1
-		}
-		return 1
-	}
-	sx, sy := sign(dx), sign(dy)
-	order := slices.Clone(dots)
-	slices.SortStableFunc(order, func(a, b chart.Dot) int {
-		return cmp.Or(cmp.Compare(sx*a.X, sx*b.X), cmp.Compare(sy*a.Y, sy*b.Y))
-	})
-	var out []chart.Dot
-	for _, d := range order {
-		if len(out) == 0 || sy*d.Y < sy*out[len(out)-1].Y {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
 // most lines and axes of a parallel chart that one can read.
 const (
 	mostLines = 300
@@ -192,11 +84,8 @@ func parallel(in Input) *Parallel {
 		p.Note += " The parameters that matter most."
 	}
 	names = names[:min(len(names), mostAxes)]
-	for i, e := range order {
-		l := Line{Number: e.Number, Class: "other", Label: fmt.Sprintf("#%d: %s", e.Number, terminal.Number(*e.Score))}
-		if i < len(order)/10 {
-			l.Class = "good"
-		}
+	for _, e := range order {
+		l := Line{Number: e.Number, Class: fmt.Sprintf("shade%d", shade(*e.Score, order)), Label: fmt.Sprintf("#%d: %s", e.Number, terminal.Number(*e.Score))}
 		if b := in.Task.Baseline; b != nil && b.Number == e.Number {
 			l.Class = "baseline"
 		}
@@ -210,7 +99,7 @@ func parallel(in Input) *Parallel {
 		for i, e := range order {
 			values[i] = of(e)
 		}
-		a, at := axisOf(name, values)
+		a, at := axisOf(name, values, len(p.Axes) < len(names))
 		p.Axes = append(p.Axes, a)
 		for i := range p.Lines {
 			p.Lines[i].At = append(p.Lines[i].At, at[i])
@@ -221,7 +110,25 @@ func parallel(in Input) *Parallel {
 	}
 	axis(axisName(in, metricName(in.Task)), func(e v1.Experiment) any { return *e.Score })
 	slices.Reverse(p.Lines) // the best are drawn last, on top
+	p.Worst, p.Best = terminal.Number(*order[len(order)-1].Score), terminal.Number(*order[0].Score)
 	return p
+}
+
+// shades is how many steps the colour of a score has.
+const shades = 8
+
+// shade is the step of a score between the worst of an ordered list, 0, and
+// the best; by proportion where they are far apart.
+func shade(score float64, order []v1.Experiment) int {
+	worst, best := *order[len(order)-1].Score, *order[0].Score
+	if least := min(worst, best); least > 1/huge && max(worst, best) > steep*least {
+		worst, best, score = math.Log(worst), math.Log(best), math.Log(score)
+	}
+	at := share(score, min(worst, best), max(worst, best))
+	if worst > best {
+		at = 1 - at
+	}
+	return min(int(at*shades), shades-1)
 }
 
 // varying leaves out parameters that have one value in all of the experiments.

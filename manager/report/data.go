@@ -23,14 +23,16 @@ type Data struct {
 	Simulated string `json:"simulated"`
 	// Caveats are what a reader has to know before the figures.
 	Caveats []string `json:"caveats"`
+	Cards   []Card   `json:"cards"`
 	Facts   []Fact   `json:"facts"`
 	Best    *Best    `json:"best"`
 	// Metrics of the best beside the baseline.
-	Metrics  []Metric     `json:"metrics"`
-	Cells    []Cell       `json:"cells"`
-	Promises []Promise    `json:"promises"`
-	History  *chart.Plot  `json:"history"`
-	Front    *chart.Plot  `json:"front"`
+	Metrics []Metric `json:"metrics"`
+	Cells   []Cell   `json:"cells"`
+	SLO     *SLO     `json:"slo"`
+	// Search is how it went: scores, and what several objectives traded.
+	Search []*chart.Plot `json:"search"`
+	// Curves show the leaders under growing load.
 	Curves   []chart.Plot `json:"curves"`
 	Parallel *Parallel    `json:"parallel"`
 	Effects  []Effect     `json:"effects"`
@@ -48,17 +50,12 @@ type Fact struct {
 	Value string `json:"value"`
 }
 
-// Best is the summary of the best configuration.
+// Best is the best configuration.
 type Best struct {
 	Number     int    `json:"number"`
-	Score      string `json:"score"`
-	Metric     string `json:"metric"`
-	Speedup    string `json:"speedup"`
-	Interval   string `json:"interval"`
-	Verdict    string `json:"verdict"`
-	Sure       bool   `json:"sure"`
 	Parameters []Fact `json:"parameters"`
-	SLO        string `json:"slo"`
+	// Use is the command that puts it to use.
+	Use string `json:"use"`
 }
 
 // A Metric of the best beside the baseline's.
@@ -68,6 +65,8 @@ type Metric struct {
 	Baseline string `json:"baseline"`
 	Change   string `json:"change"`
 	Verdict  string `json:"verdict"`
+	// Class is good, bad or empty.
+	Class string `json:"class,omitempty"`
 }
 
 // A Cell is what the best measured in one cell.
@@ -77,16 +76,6 @@ type Cell struct {
 	Values      []string `json:"values"`
 	Errors      string   `json:"errors"`
 	State       string   `json:"state"`
-}
-
-// A Promise is one term of the SLO in one cell of the best.
-type Promise struct {
-	Cell      string `json:"cell"`
-	Metric    string `json:"metric"`
-	Threshold string `json:"threshold"`
-	Actual    string `json:"actual"`
-	Margin    string `json:"margin"`
-	Severity  string `json:"severity"`
 }
 
 // An Effect says how one parameter acts on the objective.
@@ -113,17 +102,17 @@ func Build(in Input) Data {
 		d.Simulated = "simulated " + t.Simulated
 	}
 	d.Caveats = caveats(in)
+	d.Cards = cards(in)
 	d.Best = best(in)
 	d.Metrics = metrics(in)
 	d.Outcomes = outcomes(in.Experiments)
-	d.History = history(in)
-	d.Front = front(in)
+	d.Search = search(in)
 	d.Parallel = parallel(in)
 	d.Effects = effects(in)
 	d.Table = table(in)
 	if in.Servings != nil {
 		d.Curves = curves(in)
-		d.Cells, d.Promises = cells(in)
+		d.Cells, d.SLO = cells(in), slo(in)
 		d.Commands = commands(in)
 	}
 	return d
@@ -132,7 +121,7 @@ func Build(in Input) Data {
 // cellMetrics are the columns of the best's cells.
 func cellMetrics() []Fact {
 	return []Fact{{"mean_ttft", "TTFT"}, {"mean_tpot", "TPOT"}, {"p50_e2e_latency", "Latency p50"}, {"p90_e2e_latency", "p90"},
-		{"p99_e2e_latency", "p99"}, {"mean_output_throughput", "Output"}, {"mean_total_throughput", "Total"}, {"goodput", "Goodput"}}
+		{"p99_e2e_latency", "p99"}, {"mean_output_throughput", "Output tokens/s"}, {"mean_total_throughput", "Total tokens/s"}, {"goodput", "Goodput requests/s"}}
 }
 
 // CellColumns are the headings of the best's cells.
@@ -142,6 +131,16 @@ func (d Data) CellColumns() []string {
 		names = append(names, m.Value)
 	}
 	return names
+}
+
+// Compared says that the best's metrics stand beside the baseline's.
+func (d Data) Compared() bool {
+	return slices.ContainsFunc(d.Metrics, func(m Metric) bool { return m.Baseline != "" })
+}
+
+// AnyMissing says that a cell could not be measured.
+func (d Data) AnyMissing() bool {
+	return slices.ContainsFunc(d.Cells, func(c Cell) bool { return c.State != "" })
 }
 
 func facts(in Input) []Fact {
@@ -159,23 +158,16 @@ func facts(in Input) []Fact {
 	add("Objective", strings.Join(objectives, ", then "))
 	add("Strategy", t.Strategy)
 	c := t.Experiments
-	add("Experiments", fmt.Sprintf("%d of %d planned have ended: %d success, %d failed, %d cancelled", c.Finished(), c.Planned, c.Success, c.Failed, c.Cancelled))
 	if c.Confirmations > 0 {
 		add("Confirmations", fmt.Sprintf("%d of %d", c.Confirmed, c.Confirmations))
 	}
 	if t.Stopped != nil {
 		add("Search over", t.Stopped.Message)
 	}
-	if t.StartedAt != nil && t.FinishedAt != nil {
-		add("Took", terminal.Duration(t.FinishedAt.Sub(*t.StartedAt)))
-	}
 	if s := serving(in); s != nil {
 		add("Engine", s.Version)
 		add("Image", strings.TrimSpace(s.Image+" "+s.ImageDigest))
 		add("Devices", fmt.Sprint(s.WorldSize))
-	}
-	if h := in.Insight.Hypervolume; h != nil {
-		add("Hypervolume", chart.Number(*h))
 	}
 	return list
 }
@@ -221,52 +213,11 @@ func best(in Input) *Best {
 	if t.Best == nil {
 		return nil
 	}
-	b := &Best{Number: t.Best.Number, Metric: metricName(t), Parameters: points(t, t.Best.Parameters)}
-	b.Score = terminal.Quantity(t.Best.Score, t.Best.Metrics[b.Metric].Unit)
-	if m, ok := t.Best.Metrics[b.Metric]; ok && v1.Penalised(t.Best.Score, m) {
-		b.Score = terminal.Quantity(m.Median, m.Unit)
+	b := &Best{Number: t.Best.Number, Parameters: points(t, t.Best.Parameters), Use: "fleetune best " + t.Name}
+	if in.Servings != nil {
+		b.Use = "fleetune apply " + t.Name + " --as command"
 	}
-	switch s := t.Best.Speedup; {
-	case t.Baseline != nil && t.Baseline.Number == t.Best.Number:
-		b.Verdict = "nothing beats the baseline"
-	case s == nil:
-	case s.Low == nil || s.High == nil:
-		b.Speedup, b.Verdict = fmt.Sprintf("%.2f×", s.Ratio), "the baseline's speed, not confirmed"
-	default:
-		b.Speedup, b.Interval = fmt.Sprintf("%.2f×", s.Ratio), fmt.Sprintf("%.2f–%.2f", *s.Low, *s.High)
-		if s.Confidence != nil {
-			b.Interval += fmt.Sprintf(" at %.4g %% confidence", 100**s.Confidence)
-		}
-		b.Verdict, b.Sure = "the baseline's speed, confirmed", s.Significant
-		if !s.Significant {
-			b.Verdict = "the baseline's speed: no significant difference"
-		}
-	}
-	b.SLO = promised(serving(in))
 	return b
-}
-
-// promised sums up how the best stands with the SLO; empty without one.
-func promised(s *v1.Serving) string {
-	if s == nil {
-		return ""
-	}
-	kept, all := 0, 0
-	for _, c := range s.Cells {
-		for _, p := range c.Promises {
-			all++
-			if p.Margin <= 0 {
-				kept++
-			}
-		}
-	}
-	switch {
-	case all == 0:
-		return ""
-	case kept == all:
-		return "keeps the SLO in every cell"
-	}
-	return fmt.Sprintf("misses %d of %d terms of the SLO", all-kept, all)
 }
 
 func metricName(t v1.Task) string {
@@ -305,6 +256,7 @@ func metrics(in Input) []Metric {
 			m.Change = fmt.Sprintf("%+.1f %%", 100**v.Change)
 		}
 		m.Verdict = strings.ReplaceAll(v.Verdict, "_", " ")
+		m.Class = map[string]string{"better": "good", "worse": "bad"}[v.Verdict]
 		if v.Low != nil && v.High != nil {
 			m.Verdict += fmt.Sprintf(" (%.2f–%.2f)", *v.Low, *v.High)
 		}
@@ -320,28 +272,28 @@ func quantity(v v1.Compared, unit string) string {
 	return terminal.Quantity(*v.Median, unit)
 }
 
-// cells are those of the best, with the SLO's terms.
-func cells(in Input) (list []Cell, promises []Promise) {
+// cells are those of the best.
+func cells(in Input) []Cell {
 	s := serving(in)
 	if s == nil {
-		return nil, nil
+		return nil
 	}
+	var list []Cell
 	for _, c := range s.Cells {
 		row := Cell{Scenario: c.Scenario, Concurrency: c.Concurrency, Errors: fmt.Sprintf("%d/%d", c.Errors, c.Requests+c.Errors), State: c.Missing}
 		for _, m := range cellMetrics() {
 			text := "–"
 			if v, ok := c.Metrics[m.Name]; ok {
 				text = terminal.Quantity(v.Median, v.Unit)
+				if strings.HasSuffix(m.Value, " "+v.Unit) {
+					text = terminal.Number(v.Median) // the heading says in what
+				}
 			}
 			row.Values = append(row.Values, text)
 		}
 		list = append(list, row)
-		for _, p := range c.Promises {
-			promises = append(promises, Promise{Cell: fmt.Sprintf("%s × %d", c.Scenario, c.Concurrency), Metric: p.Metric,
-				Threshold: terminal.Seconds(p.Threshold), Actual: terminal.Seconds(p.Actual), Margin: fmt.Sprintf("%+.1f %%", 100*p.Margin), Severity: p.Severity})
-		}
 	}
-	return list, promises
+	return list
 }
 
 func commands(in Input) []Fact {

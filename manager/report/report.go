@@ -84,7 +84,7 @@ func Write(w io.Writer, in Input) error {
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"add":    func(a, b int) int { return a + b },
+		"mul":    func(a, b int) int { return a * b },
 		"moment": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 		"percent": func(share float64) string {
 			return fmt.Sprintf("%.0f %%", 100*share)

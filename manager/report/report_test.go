@@ -21,6 +21,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/shared/chart"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -174,9 +175,15 @@ func TestHostileTextIsEscaped(t *testing.T) {
 
 func TestFront(t *testing.T) {
 	d := report.Build(command())
-	require.NotNil(t, d.Front)
-	require.Len(t, d.Front.Series[0].Dots, 3)
-	require.Len(t, d.Front.Series[1].Dots, 1, "the fastest has the most throughput too")
+	front := d.Search[1]
+	require.Equal(t, "front", front.ID)
+	require.Equal(t, []string{"experiments 3", "front 1", "baseline 1", "best 1"}, counted(front), "the fastest has the most throughput too")
+	in := command()
+	in.Insight.Penalised = true
+	in.Experiments[1].Score = of(9.0)
+	front = report.Build(in).Search[1]
+	require.Equal(t, []string{"experiments 2", "misses the SLO 1", "front 1", "baseline 1", "best 1"}, counted(front))
+	require.Equal(t, 1.5, front.Series[2].Dots[0].X, "who misses the SLO is not on the front")
 }
 
 // Whatever is measured, a page is made, and no place in it is no number.
@@ -208,6 +215,53 @@ func TestPageOfAnything(t *testing.T) {
 	})
 }
 
+// counted is how many dots each series has.
+func counted(p *chart.Plot) []string {
+	var list []string
+	for _, s := range p.Series {
+		list = append(list, fmt.Sprintf("%s %d", s.Name, len(s.Dots)))
+	}
+	return list
+}
+
+// The cards say what is sure and what is not.
+func TestCards(t *testing.T) {
+	card := func(in report.Input, title string) report.Card {
+		for _, c := range report.Build(in).Cards {
+			if c.Title == title {
+				return c
+			}
+		}
+		return report.Card{}
+	}
+	in := serving()
+	require.Equal(t, report.Card{Title: "Against the baseline", Value: "2.00×", Unit: "1.90–2.10", Detail: "confirmed, interval at 95 %", Class: "good"}, card(in, "Against the baseline"))
+	require.Equal(t, report.Card{Title: "SLO", Value: "kept", Unit: "2 of 2 terms", Detail: "tightest: p90_e2e_latency × 8, -33.3 %", Class: "good"}, card(in, "SLO"))
+	in.Task.Best.Speedup.Significant = false
+	require.Equal(t, "no significant difference, interval at 95 %", card(in, "Against the baseline").Detail)
+	in.Task.Best.Speedup = &v1.Speedup{Ratio: 2}
+	require.Equal(t, "not confirmed", card(in, "Against the baseline").Detail)
+	in.Servings[2].Cells[1].Promises[0] = v1.Promise{Metric: "p90_e2e_latency", Threshold: 1.5, Actual: 3, Margin: 1, Severity: "severe"}
+	require.Equal(t, report.Card{Title: "SLO", Value: "missed", Unit: "1 of 2 terms", Detail: "tightest: p90_e2e_latency × 8, +100.0 %", Class: "bad"}, card(in, "SLO"))
+	in.Task.Baseline.Number = 2
+	require.Equal(t, "nothing beats the baseline", card(in, "Against the baseline").Detail)
+}
+
+// Lines of the parallel chart are coloured from the worst score to the best,
+// and few values of a parameter stand evenly on their axis.
+func TestParallel(t *testing.T) {
+	in := serving()
+	in.Task.Best, in.Task.Baseline = nil, nil
+	p := report.Build(in).Parallel
+	require.Equal(t, []string{"shade0", "shade4", "shade7"}, []string{p.Lines[0].Class, p.Lines[1].Class, p.Lines[2].Class})
+	require.Equal(t, []string{"–", "16", "64"}, p.Axes[0].Names)
+	require.Equal(t, []float64{0, 0.5, 1}, []float64{p.Lines[0].At[0], p.Lines[1].At[0], p.Lines[2].At[0]})
+	in.Task.Objectives[0].Direction = task.Maximize
+	p = report.Build(in).Parallel
+	require.Equal(t, []string{"1", "2"}, []string{p.Worst, p.Best})
+	require.Equal(t, "shade7", p.Lines[2].Class)
+}
+
 func TestLeaders(t *testing.T) {
 	in := serving()
 	require.Equal(t, []int{2, 1, 3}, report.Leaders(in.Task, in.Experiments, 6))
@@ -234,7 +288,7 @@ func TestScoresAreNotMeasurements(t *testing.T) {
 	in.Experiments = in.Experiments[1:]
 	in.Task.Parameters = append(in.Task.Parameters, "fixed")
 	d := report.Build(in)
-	require.Equal(t, "score (s)", d.History.YLabel)
+	require.Equal(t, "score (s)", d.Search[0].YLabel)
 	require.Equal(t, "score", d.Table.Columns[4].Title)
 	require.Equal(t, "1.5 s", d.Table.Rows[1].Cells[3].Text)
 	require.Equal(t, "9 s", d.Table.Rows[1].Cells[4].Text)
