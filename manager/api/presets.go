@@ -227,6 +227,8 @@ func presetProblem(err error) error {
 			p.Errors = append(p.Errors, v1.Finding{Severity: "error", Message: line})
 		}
 		return p
+	case errors.Is(err, preset.ErrUnmergeable):
+		return problem(http.StatusUnprocessableEntity, "name presets of one engine, and how to merge them: union, intersection or last_wins", "%s", err)
 	case errors.Is(err, preset.ErrProtected):
 		return problem(http.StatusConflict, "export it and add it under another name", "%s", err)
 	case errors.Is(err, store.ErrPresetExists):

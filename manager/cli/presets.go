@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
@@ -76,6 +77,9 @@ func (a *app) presetMergeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "merge PRESET…", Short: "Print what several presets make together", Args: upTo(-1, "names of presets"),
 		ValidArgsFunction: a.completePresets,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
+			if !slices.Contains(preset.Strategies(), preset.Strategy(strategy)) {
+				return usage(fmt.Errorf("--strategy is %q; expected one of %v", strategy, preset.Strategies()))
+			}
 			m, err := c.MergePresets(ctx, v1.PresetMerge{Presets: args, Strategy: strategy})
 			if err != nil {
 				return err

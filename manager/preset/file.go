@@ -1,6 +1,7 @@
 package preset
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,9 @@ import (
 
 // FileVersion is what exported files say.
 const FileVersion = "1.0"
+
+// example is a file in short, for messages.
+const example = `{"version": "1.0", "preset": {"name": …, "parameters": {…}}}`
 
 // A File is presets as they are exported: one as preset, several as presets.
 type File struct {
@@ -48,14 +52,14 @@ func Export(presets ...Preset) File {
 func Import(data []byte) ([]Preset, error) {
 	var f File
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w; expected JSON such as %s", ErrInvalid, placed(data, err), example)
 	}
 	entries := f.Presets
 	if f.Preset != nil {
 		entries = append(entries, *f.Preset)
 	}
 	if len(entries) == 0 {
-		return nil, fmt.Errorf(`%w: the file holds none; expected {"version": "1.0", "preset": {"name": …, "parameters": {…}}}`, ErrInvalid)
+		return nil, fmt.Errorf("%w: the file holds none; expected %s", ErrInvalid, example)
 	}
 	var wrong []error
 	presets := make([]Preset, len(entries))
@@ -66,4 +70,13 @@ func Import(data []byte) ([]Preset, error) {
 		}
 	}
 	return presets, errors.Join(wrong...)
+}
+
+// placed adds the line to a mistake in JSON's grammar.
+func placed(data []byte, err error) error {
+	syntax, ok := errors.AsType[*json.SyntaxError](err)
+	if !ok {
+		return err
+	}
+	return fmt.Errorf("line %d: %w", 1+bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n")), err)
 }

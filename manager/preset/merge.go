@@ -45,10 +45,11 @@ type Merged struct {
 }
 
 // Merge joins presets in their order. One preset is itself. The error says
-// that there is none or that the strategy is unknown; it wraps ErrInvalid.
+// that there is none, that the strategy is unknown, or that no engine takes the
+// arguments of all; it wraps ErrUnmergeable.
 func Merge(strategy Strategy, presets ...Preset) (Merged, error) {
 	if len(presets) == 0 {
-		return Merged{}, fmt.Errorf("%w: there is nothing to merge", ErrInvalid)
+		return Merged{}, fmt.Errorf("%w: preset_ids: names none", ErrUnmergeable)
 	}
 	m := Merged{Conflicts: []Conflict{}}
 	for _, p := range presets {
@@ -58,6 +59,9 @@ func Merge(strategy Strategy, presets ...Preset) (Merged, error) {
 		m.Parameters = presets[0].Parameters
 		return m, nil
 	}
+	if err := sameRuntime(presets); err != nil {
+		return Merged{}, err
+	}
 	switch strategy {
 	case Union:
 		m.union(presets)
@@ -66,12 +70,28 @@ func Merge(strategy Strategy, presets ...Preset) (Merged, error) {
 	case LastWins:
 		m.lastWins(presets)
 	default:
-		return Merged{}, fmt.Errorf("%w: merge_strategy: is %q; expected one of %v", ErrInvalid, strategy, Strategies())
+		return Merged{}, fmt.Errorf("%w: merge_strategy: is %q; expected one of %v", ErrUnmergeable, strategy, Strategies())
 	}
 	if len(m.Parameters) == 0 {
 		m.Parameters = Parameters{}
 	}
 	return m, nil
+}
+
+// sameRuntime refuses presets of several engines: what they make together, none
+// of them would start with. A preset that names no engine goes with any.
+func sameRuntime(presets []Preset) error {
+	var first *Preset
+	for i, p := range presets {
+		switch {
+		case p.Runtime == "":
+		case first == nil:
+			first = &presets[i]
+		case p.Runtime != first.Runtime:
+			return fmt.Errorf("%w: preset_ids: %s is for %s and %s for %s; expected presets of one engine", ErrUnmergeable, first.Name, first.Runtime, p.Name, p.Runtime)
+		}
+	}
+	return nil
 }
 
 func (m *Merged) union(presets []Preset) {

@@ -37,6 +37,8 @@ type Preset struct {
 var (
 	// ErrInvalid says that a preset is none.
 	ErrInvalid = errors.New("not a preset")
+	// ErrUnmergeable says that presets make nothing together.
+	ErrUnmergeable = errors.New("these presets cannot be merged")
 	// ErrProtected says that a preset comes with Fleetune.
 	ErrProtected = errors.New("this preset comes with Fleetune and stays as it is")
 )

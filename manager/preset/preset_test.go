@@ -72,9 +72,26 @@ func TestMerge(t *testing.T) {
 	require.NoError(t, err, "one preset is itself")
 	require.Equal(t, text(t, a.Parameters), text(t, m.Parameters))
 	_, err = Merge("whatever", a, b)
-	require.ErrorIs(t, err, ErrInvalid)
+	require.ErrorIs(t, err, ErrUnmergeable)
 	_, err = Merge(Union)
-	require.ErrorIs(t, err, ErrInvalid)
+	require.ErrorIs(t, err, ErrUnmergeable)
+}
+
+// What presets of two engines make together, neither would start with.
+func TestMergeIsOfOneEngine(t *testing.T) {
+	of := func(name, runtime string) Preset {
+		p := named(name, `{"x": [1]}`)
+		p.Runtime = runtime
+		return p
+	}
+	plain, a, b := of("Any", ""), of("A", "vllm"), of("B", "sglang")
+	for _, strategy := range Strategies() {
+		_, err := Merge(strategy, plain, a, plain, b)
+		require.ErrorIs(t, err, ErrUnmergeable)
+		require.ErrorContains(t, err, "A is for vllm and B for sglang")
+		_, err = Merge(strategy, plain, a, a)
+		require.NoError(t, err)
+	}
 }
 
 // Whatever is imported again after an export is what it was; order included.
@@ -102,6 +119,10 @@ func TestImportRefuses(t *testing.T) {
 		_, err := Import([]byte(file))
 		require.ErrorIs(t, err, ErrInvalid, file)
 	}
+	_, err = Import([]byte("{\n  \"version\": \"1.0\",\n  preset: {}\n}"))
+	require.ErrorIs(t, err, ErrInvalid)
+	require.ErrorContains(t, err, "line 3")
+	require.ErrorContains(t, err, `expected JSON such as {"version"`)
 }
 
 // Union and intersection do not depend on the order of the presets, but for
