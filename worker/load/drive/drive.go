@@ -400,3 +400,22 @@ func (r *phase) rate(since time.Duration) float64 {
 	steps := float64(since/rateStep) + 1
 	return r.Shape.Rate * min(1, steps*float64(rateStep)/float64(d))
 }
+
+// gap draws the gap before the next arrival. While the rate rises, a gap goes
+// on at the rate of every step that it reaches into: drawn at the one where it
+// begins, the first gaps of a long ramp would outlast much of it.
+func (r *phase) gap(gaps *pace.Gaps, since time.Duration) time.Duration {
+	if since >= r.Shape.RateRamp {
+		return gaps.Next(r.Shape.Rate)
+	}
+	requests, at := gaps.Next(1).Seconds(), since
+	for at < r.Shape.RateRamp {
+		rate, step := r.rate(at), rateStep-at%rateStep
+		if due := rate * step.Seconds(); due < requests {
+			requests, at = requests-due, at+step
+			continue
+		}
+		return at - since + time.Duration(requests/rate*float64(time.Second))
+	}
+	return at - since + time.Duration(requests/r.Shape.Rate*float64(time.Second))
+}

@@ -222,6 +222,16 @@ func TestRateRamp(t *testing.T) {
 	require.InDelta(t, 100, r.rate(time.Second), 1e-9)
 }
 
+// A ramp sends what the area under its rate is: half of what the full rate does.
+func TestARampSendsTheAreaUnderIt(t *testing.T) {
+	for _, law := range []pace.Arrival{pace.Constant, pace.Poisson} {
+		rate := map[pace.Arrival]float64{pace.Constant: 12, pace.Poisson: 2000}[law]
+		b := &bench{service: time.Millisecond}
+		report, _ := run(t, b, Phase{Shape: Shape{Kind: Open, Arrival: law, Rate: rate, RateRamp: 4 * time.Second}, Duration: 6 * time.Second}, talk(1, 1, 0), nil)
+		require.InEpsilon(t, 4*rate, float64(report.Issued), 0.05, law)
+	}
+}
+
 func TestPrefillSlotsAreFreedAtTheFirstContent(t *testing.T) {
 	b := &bench{service: 10 * time.Second, first: time.Second}
 	report, _ := run(t, b, Phase{Shape: Shape{Kind: Closed, Concurrency: 20, Prefill: 2}, Requests: 20, Grace: -1}, talk(1, 1, 0), nil)

@@ -172,7 +172,7 @@ func (r *phase) open(source conversation.Source, begin time.Time) error {
 			close(over)
 			return
 		}
-		plan.Advance(now, gaps.Next(r.rate(now.Sub(begin))))
+		plan.Advance(now, r.gap(gaps, now.Sub(begin)))
 		r.Pacer.At(plan.Target(), tick)
 	}
 	cancel := r.Pacer.At(begin, tick)
