@@ -9,9 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,18 +85,16 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		return o.dryRun(w, out)
 	}
 	s := &session{options: o, workload: w, id: play.NewID(), view: newView(o.UI, progress)}
-	if err := s.openLines(); err != nil {
+	if s.files, err = o.open(); err != nil {
 		return err
 	}
 	doc, runErr := s.document(ctx)
 	s.view.close()
-	for _, lines := range s.lines {
-		runErr = errors.Join(runErr, lines.Close())
-	}
+	runErr = errors.Join(runErr, s.files.close())
 	if doc == nil {
 		return stopped(ctx, advise(runErr), "interrupted before anything was measured")
 	}
-	return errors.Join(o.write(doc, out), runErr)
+	return errors.Join(s.write(doc, out), runErr)
 }
 
 // stopped is what a command ends with that Ctrl-C ended before there was a
@@ -125,8 +121,8 @@ type session struct {
 	workload *workload
 	id       string
 	view     *view
-	lines    []*report.Recorder // the files of requests
-	runs     int                // started so far
+	files    *openFiles // that requests are written to as they end
+	runs     int        // started so far
 }
 
 // document runs what was asked for and makes the report of it. It returns the
@@ -186,44 +182,8 @@ func (s *session) once(ctx context.Context, o *options) (*load.Result, error) {
 	}
 	s.runs++
 	plan.OnProgress = s.view.show
-	if s.lines != nil {
-		plan.OnStart = func(epoch time.Time) {
-			for _, l := range s.lines {
-				l.Start(epoch)
-			}
-		}
-		plan.OnRecord = func(r *metrics.Record) {
-			for _, l := range s.lines {
-				l.Add(r)
-			}
-		}
-	}
+	s.files.listen(plan)
 	return load.Run(ctx, *plan)
-}
-
-// openLines opens the files that requests are written to as they end.
-func (s *session) openLines() error {
-	var paths []string
-	if s.Lines != "" {
-		paths = append(paths, s.Lines)
-	}
-	if s.AIPerf != "" {
-		if err := os.MkdirAll(s.AIPerf, 0o755); err != nil {
-			return fmt.Errorf("creating the AIPerf directory: %w", err)
-		}
-		paths = append(paths, filepath.Join(s.AIPerf, "profile_export.jsonl"))
-	}
-	for _, path := range paths {
-		r, err := report.CreateRecorder(path)
-		if err != nil {
-			for _, open := range s.lines {
-				err = errors.Join(err, open.Close())
-			}
-			return err
-		}
-		s.lines = append(s.lines, r)
-	}
-	return nil
 }
 
 // loads runs a sweep or a search.
@@ -288,7 +248,8 @@ func (s *session) probe(name string) load.Probe {
 }
 
 // write writes the report everywhere it was asked for.
-func (o *options) write(doc *report.Document, out io.Writer) error {
+func (s *session) write(doc *report.Document, out io.Writer) error {
+	o := s.options
 	var errs []error
 	file := func(path string, write func(io.Writer) error) {
 		if path == "" {
@@ -311,7 +272,7 @@ func (o *options) write(doc *report.Document, out io.Writer) error {
 	file(o.CSV, doc.WriteCSV)
 	file(o.HTML, doc.WriteHTML)
 	if o.AIPerf != "" {
-		errs = append(errs, doc.WriteAIPerf(o.AIPerf))
+		errs = append(errs, s.writeAIPerf(doc))
 	}
 	return errors.Join(errs...)
 }

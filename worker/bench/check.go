@@ -40,8 +40,9 @@ func (o *options) validate() error {
 	bad(!(o.FailureLimit >= 0 && o.FailureLimit < 1), "--failed-request-threshold must be a share, at least 0 and below 1")
 	bad(!(o.Confidence > 0 && o.Confidence < 1), "--confidence-level must be between 0 and 1")
 	bad(o.Concurrency < 0 || o.Requests < 0 || o.Sessions < 0 || o.Rate < 0, "counts and rates must not be negative")
+	bad(o.APIKey != "", "--api-key: a key that is typed can be read by everybody on this machine; put it into an environment variable and name that: --api-key-env NAME")
 	bad(!o.ServerCounts && o.Tokenizer == "", "--use-server-token-count=false needs --tokenizer")
-	errs = append(errs, o.check(o.InputFile), o.lengthOptions.validate(o.InputFile), o.warmupOptions.validate(), o.needs())
+	errs = append(errs, o.check(o.InputFile), o.lengthOptions.validate(o.InputFile), o.warmupOptions.validate(), o.exportOptions.validate(), o.needs())
 	if o.Format != "" && o.Format != string(dataset.Rows) {
 		if err := input.Format(o.Format).Check(); err != nil {
 			errs = append(errs, fmt.Errorf("--custom-dataset-type: %w", err))

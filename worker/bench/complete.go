@@ -26,6 +26,7 @@ func complete(c *cobra.Command) {
 		"dataset-sample":            {"sequential", "random", "stratified"},
 		"custom-dataset-type":       formats,
 		"cache-bust":                {"none", "system_prefix", "system_suffix", "first_turn_prefix", "first_turn_suffix"},
+		"export-level":              {"summary", "records", "raw"},
 		"ui":                        {"auto", "live", "plain", "none"},
 		"sweep":                     {"concurrency=", "rate="},
 		"search":                    {"concurrency=", "rate="},

@@ -11,7 +11,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/dataset"
-	"github.com/fleetune/fleetune/worker/load/endpoint"
+	"github.com/fleetune/fleetune/worker/load/play"
 )
 
 // dryRun shows the load, the workload's figures and the first requests.
@@ -94,23 +94,20 @@ func grace(d time.Duration) string {
 // first are the first requests of the first conversations.
 func (o *options) first(p *load.Plan, list []*conversation.Conversation) ([]firstRequest, error) {
 	out := []firstRequest{}
-	for i, c := range list[:min(max(o.Preview, 0), len(list))] {
-		t := &c.Turns[0]
-		prompt := endpoint.Prompt{Model: t.Model, Messages: conversation.NewHistory(c.Mode).Prompt(t), Documents: t.Documents,
-			MaxTokens: t.MaxTokens, Tools: t.Tools, Extra: t.Extra, Raw: t.Raw}
-		if prompt.Model == "" && len(p.Models) > 0 {
-			prompt.Model = p.Models[0]
-		}
-		if p.MaxTokens > 0 {
-			prompt.MaxTokens = p.MaxTokens
-		}
-		body, err := p.Target.Options.Body(&prompt)
+	writer := bodies(p)
+	for _, c := range list[:min(max(o.Preview, 0), len(list))] {
+		body, err := writer.Bodies(c, 1)
 		if err != nil {
-			return nil, fmt.Errorf("writing request %d: %w", i, err)
+			return nil, err
 		}
-		out = append(out, firstRequest{c.ID, body})
+		out = append(out, firstRequest{c.ID, body[0]})
 	}
 	return out, nil
+}
+
+// bodies is what writes the bodies of a plan's requests.
+func bodies(p *load.Plan) *play.Config {
+	return &play.Config{Options: p.Target.Options, Models: p.Models, MaxTokens: p.MaxTokens}
 }
 
 // preview writes the bodies of requests.

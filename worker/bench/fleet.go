@@ -71,7 +71,7 @@ const (
 // here are the flags that stay with the command: they say what becomes of the
 // result, or how often the load is run.
 var here = []string{"workers", "worker-pool", "worker-accelerator", "workers-wait", "api-key-env", "dataset-cache", "header", "sweep", "search",
-	"slo-attainment", "num-profile-runs", "confidence-level", "json", "csv", "html", "aiperf-dir", "requests", "ui", "dry-run", "preview"}
+	"slo-attainment", "num-profile-runs", "confidence-level", "json", "csv", "html", "aiperf-dir", "export-level", "profile-export-prefix", "api-key", "requests", "ui", "dry-run", "preview"}
 
 // arguments writes the options that differ from their defaults as flags.
 func (o *options) arguments() []string {

@@ -19,6 +19,7 @@ type options struct {
 	Endpoint      string        `json:"endpoint_type"`
 	Path          string        `json:"endpoint_path,omitempty"`
 	Streaming     bool          `json:"streaming"`
+	APIKey        string        `json:"-"` // refused, see validate
 	APIKeyEnv     string        `json:"api_key_env,omitempty"`
 	Headers       []string      `json:"-"` // may carry secrets
 	Extra         []string      `json:"extra_inputs,omitempty"`
@@ -98,7 +99,6 @@ type options struct {
 	CSV     string `json:"-"`
 	Lines   string `json:"-"`
 	HTML    string `json:"-"`
-	AIPerf  string `json:"-"`
 	UI      string `json:"-"`
 	DryRun  bool   `json:"-"`
 	Preview int    `json:"-"`
@@ -107,6 +107,7 @@ type options struct {
 
 	GPUTelemetry string `json:"gpu_telemetry,omitempty"`
 
+	exportOptions
 	agenticOptions
 	broken []string // the rules of a scenario that the flags break
 	fleetOptions
@@ -121,6 +122,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Path, "endpoint", "", "path of the endpoint, instead of its usual one")
 	f.BoolVar(&o.Streaming, "streaming", true, "stream replies")
 	f.StringVar(&o.APIKeyEnv, "api-key-env", "", "environment variable that holds the API key")
+	f.StringVar(&o.APIKey, "api-key", "", "")
+	_ = f.MarkHidden("api-key") // it is there, one line above
 	f.StringArrayVarP(&o.Headers, "header", "H", nil, "header as 'Name: value'")
 	f.StringArrayVar(&o.Extra, "extra-inputs", nil, "member of every request body as name:value; the value is JSON, or else text")
 	durationVar(f, &o.Timeout, "request-timeout", 6*time.Hour, time.Second, "limit of one request")
@@ -205,7 +208,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.CSV, "csv", "", "write the figures as CSV to a file")
 	f.StringVar(&o.Lines, "requests", "", "write every request as a line of JSON to a file")
 	f.StringVar(&o.HTML, "html", "", "write a page with charts to a file")
-	f.StringVar(&o.AIPerf, "aiperf-dir", "", "write AIPerf's files to a directory")
+	o.exportOptions.flags(f)
 	f.StringVar(&o.UI, "ui", "auto", "progress: auto, live, plain or none")
 	f.BoolVar(&o.DryRun, "dry-run", false, "show what would be sent, and send nothing")
 	f.IntVar(&o.Preview, "dry-run-requests", 1, "request bodies to show")

@@ -74,11 +74,14 @@ type Plan struct {
 	// OnStart is called once before the first record, with the instant that
 	// records count from; may be nil.
 	OnStart func(epoch time.Time)
-	// OnRecord gets every finished record, warm-up included; OnBody every
-	// request body before it goes out. Both may be nil, and are called from
-	// many goroutines.
+	// OnRecord gets every finished record, warm-up included, and OnRaw before
+	// it all that was sent and received for it. Both may be nil, and are called
+	// from many goroutines.
 	OnRecord func(*metrics.Record)
-	OnBody   func(*metrics.Record, []byte)
+	OnRaw    func(*metrics.Record, *transport.Raw)
+	// OnServer gets every reading of the server's metrics, one after another,
+	// with the phase that it was taken in, empty for none; may be nil.
+	OnServer func(metrics.Phase, *scrape.Reading)
 	// OnProgress is called about once a second from one goroutine; may be nil.
 	OnProgress func(Progress)
 	// FailureLimit is the share of requests that may fail, warm-up included,
@@ -97,22 +100,6 @@ type Agentic struct {
 	// or so many requests of every lane; 0 and 0 for no such stage.
 	Pressure      time.Duration
 	PressureQuota int
-}
-
-// Progress is where a run stands.
-type Progress struct {
-	Phase    metrics.Phase
-	Elapsed  time.Duration
-	InFlight int64
-	// In is how long the phase has gone on, Lasts how long it sends, 0 if that
-	// is open.
-	In, Lasts time.Duration
-	// Of is how many requests the phase has, 0 if that is open; Left how long
-	// its last one is away at least, and Idle how long the next one, when
-	// nothing is out until then.
-	Of         int
-	Left, Idle time.Duration
-	metrics.Live
 }
 
 // A Result is what a run measured.
@@ -213,6 +200,7 @@ type run struct {
 	warm    *metrics.Collector
 	warmed  bool
 	warming atomic.Bool
+	scraper *scrape.Scraper                // nil where the server's metrics are not read
 	begun   atomic.Int64                   // when the phase began, in ns since the epoch
 	replays atomic.Pointer[agentic.Runner] // nil outside an agentic replay
 	warmups warmups
@@ -245,7 +233,7 @@ func newRun(plan Plan) (*run, error) {
 		return nil, fmt.Errorf("setting up the target: %w", err)
 	}
 	r.cfg = &play.Config{Client: r.client, Options: plan.Target.Options, Models: plan.Models, Counter: plan.Counter, OwnCounts: plan.OwnCounts,
-		MaxTokens: plan.MaxTokens, Worker: plan.Worker, Epoch: r.epoch, SessionHeader: plan.SessionHeader, Sent: plan.OnBody}
+		MaxTokens: plan.MaxTokens, Worker: plan.Worker, Epoch: r.epoch, SessionHeader: plan.SessionHeader, Raw: plan.OnRaw}
 	opt := metrics.Options{SLOs: plan.SLOs, Slice: int64(plan.Slice)}
 	r.profile, r.warm = metrics.NewCollector(opt), metrics.NewCollector(metrics.Options{SLOs: plan.SLOs})
 	r.pacer = pace.NewThread()
@@ -310,53 +298,10 @@ func (r *run) phases(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) replay(ctx context.Context) error {
-	cfg := r.plan.Agentic.Config
-	cfg.Seed = r.plan.Seed
-	if cfg.MaxRequests == 0 {
-		cfg.MaxRequests = r.plan.Profile.Requests
-	}
-	if cfg.MaxRequests == 0 && cfg.MaxTrees == 0 && r.plan.Profile.Duration == 0 {
-		return errors.New("a replay needs an end: requests, trees or a duration")
-	}
-	var err error
-	if r.machine, err = agentic.New(cfg); err != nil {
-		return fmt.Errorf("setting up the replay: %w", err)
-	}
-	sessions := agentic.NewSessions(r.cfg, cfg.Marker, r.sink, &r.runner.InFlight)
-	sessions.Hangups = play.NewHangups(r.plan.Profile.CancelPercent, r.plan.Profile.CancelDelay, r.plan.Seed)
-	defer sessions.Close()
-	runner := &agentic.Runner{Machine: r.machine, Player: sessions, Pacer: r.pacer, Duration: r.plan.Profile.Duration, Grace: r.plan.Profile.Grace,
-		Tolerant: r.plan.FailureLimit > 0, OnWarmup: r.warmups.told}
-	r.replays.Store(runner)
-	if a := r.plan.Agentic; a.Warmup || a.Pressure > 0 || a.PressureQuota > 0 {
-		r.warming.Store(true)
-	}
-	if r.plan.Agentic.Warmup {
-		r.warmed = true
-		if err := runner.Warmup(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-	}
-	if a := r.plan.Agentic; a.Pressure > 0 || a.PressureQuota > 0 {
-		r.warmed = true
-		if err := runner.Pressure(ctx, a.Pressure, a.PressureQuota); err != nil || ctx.Err() != nil {
-			return err // a run that is stopped tells what it has
-		}
-	}
-	r.warming.Store(false)
-	if err := r.ready(ctx); err != nil || ctx.Err() != nil {
-		return err // a run that is stopped tells what it has
-	}
-	return runner.Profile(ctx)
-}
-
 // ready waits for the instant at which profiling starts, and begins to watch
 // what it does to the machine.
 func (r *run) ready(ctx context.Context) error {
+	r.readServer(ctx)
 	if err := r.awaitStart(ctx); err != nil || ctx.Err() != nil {
 		return err // a run that is stopped tells what it has
 	}
@@ -380,25 +325,4 @@ func (r *run) awaitStart(ctx context.Context) error {
 	r.zero = int64(at.Sub(r.epoch))
 	r.profile.Begin(r.zero)
 	return nil
-}
-
-// scrape starts reading the engine's own figures, warm-up included. The
-// returned function ends that, and tells how many readings failed.
-func (r *run) scrape(ctx context.Context) (stop func(context.Context) ([]metrics.Metric, int), err error) {
-	none := func(context.Context) ([]metrics.Metric, int) { return nil, 0 }
-	url := r.plan.ServerMetrics
-	switch url {
-	case "":
-		return none, nil
-	case AutoMetrics:
-		url = r.client.Beside("/metrics")
-	}
-	s, err := scrape.Start(ctx, url, time.Second)
-	switch {
-	case err != nil && r.plan.ServerMetrics == AutoMetrics:
-		return none, nil
-	case err != nil:
-		return nil, err
-	}
-	return s.Stop, nil
 }

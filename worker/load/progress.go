@@ -8,6 +8,22 @@ import (
 	"github.com/fleetune/fleetune/worker/load/metrics"
 )
 
+// Progress is where a run stands.
+type Progress struct {
+	Phase    metrics.Phase
+	Elapsed  time.Duration
+	InFlight int64
+	// In is how long the phase has gone on, Lasts how long it sends, 0 if that
+	// is open.
+	In, Lasts time.Duration
+	// Of is how many requests the phase has, 0 if that is open; Left how long
+	// its last one is away at least, and Idle how long the next one, when
+	// nothing is out until then.
+	Of         int
+	Left, Idle time.Duration
+	metrics.Live
+}
+
 // warmups is what a replay's warm-up has told of itself.
 type warmups struct {
 	requests atomic.Int64

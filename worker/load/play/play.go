@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -35,8 +37,9 @@ type Config struct {
 	// SessionHeader carries the session's id besides X-Correlation-Id, for
 	// routers that keep sessions together.
 	SessionHeader string
-	// Sent is called with every body before it goes out; nil for none.
-	Sent func(rec *metrics.Record, body []byte)
+	// Raw is called with all that was sent and received for every request;
+	// nil for none.
+	Raw func(rec *metrics.Record, raw *transport.Raw)
 }
 
 // A Ticket is the permission to send one turn.
@@ -130,20 +133,46 @@ func (s *Session) Prepare(turn int) {
 
 func (s *Session) write(turn, maxTokens int) ([]byte, error) {
 	t := &s.conv.Turns[turn]
+	return s.cfg.body(t, s.Marker.Apply(s.history.Prompt(t)), maxTokens)
+}
+
+// body writes the body of a turn's request, whose limit of tokens counts
+// before all others when above 0.
+func (c *Config) body(t *conversation.Turn, messages []endpoint.Message, maxTokens int) ([]byte, error) {
 	p := endpoint.Prompt{
-		Model: t.Model, Messages: s.Marker.Apply(s.history.Prompt(t)), Documents: t.Documents,
+		Model: t.Model, Messages: messages, Documents: t.Documents,
 		MaxTokens: t.MaxTokens, Tools: t.Tools, Extra: t.Extra, Raw: t.Raw,
 	}
-	if p.Model == "" && len(s.cfg.Models) > 0 {
-		p.Model = s.cfg.Models[0]
+	if p.Model == "" && len(c.Models) > 0 {
+		p.Model = c.Models[0]
 	}
-	if s.cfg.MaxTokens > 0 {
-		p.MaxTokens = s.cfg.MaxTokens
+	if c.MaxTokens > 0 {
+		p.MaxTokens = c.MaxTokens
 	}
 	if maxTokens > 0 {
 		p.MaxTokens = maxTokens
 	}
-	return s.cfg.Options.Body(&p)
+	return c.Options.Body(&p)
+}
+
+// Bodies are the bodies of a conversation's first turns, or of all of them
+// when n is 0: as they are before anything was replied, and without a marker.
+// The configuration needs no client for them.
+func (c *Config) Bodies(conv *conversation.Conversation, n int) ([]json.RawMessage, error) {
+	if n == 0 {
+		n = len(conv.Turns)
+	}
+	history := conversation.NewHistory(conv.Mode)
+	var out []json.RawMessage
+	for i := range conv.Turns[:min(n, len(conv.Turns))] {
+		t := &conv.Turns[i]
+		body, err := c.body(t, history.Prompt(t), 0)
+		if err != nil {
+			return nil, fmt.Errorf("writing request %d of %s: %w", i+1, conv.ID, err)
+		}
+		out = append(out, body)
+	}
+	return out, nil
 }
 
 // Turn sends one turn and returns its record, complete.
@@ -165,11 +194,15 @@ func (s *Session) Turn(ctx context.Context, turn int, t Ticket) *metrics.Record 
 		rec.Err = &metrics.Error{Class: metrics.ErrRequest, Message: err.Error()}
 		return rec
 	}
-	if s.cfg.Sent != nil {
-		s.cfg.Sent(rec, body)
+	call := transport.Call{Body: body, CancelAfter: t.CancelAfter, OnFirst: t.OnFirst, Headers: s.headers(rec)}
+	if s.cfg.Raw != nil {
+		call.Raw = &transport.Raw{}
 	}
-	text := s.conn.Do(ctx, transport.Call{Body: body, CancelAfter: t.CancelAfter, OnFirst: t.OnFirst, Headers: s.headers(rec)}, rec)
+	text := s.conn.Do(ctx, call, rec)
 	Count(rec, text, s.cfg.Counter, s.cfg.OwnCounts)
+	if s.cfg.Raw != nil {
+		s.cfg.Raw(rec, call.Raw)
+	}
 	s.history.Reply(text.Content)
 	return rec
 }

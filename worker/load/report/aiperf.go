@@ -18,31 +18,30 @@ import (
 // aiperfSchema is the version of AIPerf's file layout that is written.
 const aiperfSchema = "1.5"
 
-// WriteAIPerf writes the files that AIPerf's tools read into a directory:
-// profile_export_aiperf.json and .csv, the time slices if there are any, and
-// the statistics over repeated runs. The requests' own file,
-// profile_export.jsonl, is written while they run. AIPerf reads no settings but
+// WriteAIPerf writes the files of the layout that hold figures: all of them,
+// the time slices if there are any, and the statistics over repeated runs. The
+// requests' own files are written while they run. AIPerf reads no settings but
 // its own; ours are in fleetune_bench.json, the whole report.
-func (d *Document) WriteAIPerf(dir string) error {
+func (d *Document) WriteAIPerf(l Layout) error {
 	files := map[string]func(io.Writer) error{
-		"profile_export_aiperf.json": d.writeAIPerfJSON,
-		"profile_export_aiperf.csv":  d.WriteCSV,
-		"fleetune_bench.json":        d.WriteJSON,
+		l.Summary(".json"):                          d.writeAIPerfJSON,
+		l.Summary(".csv"):                           d.WriteCSV,
+		filepath.Join(l.Dir, "fleetune_bench.json"): d.WriteJSON,
 	}
 	if len(d.Slices) > 0 {
-		files["profile_export_aiperf_timeslices.csv"] = d.WriteSlicesCSV
-		files["profile_export_aiperf_timeslices.json"] = d.writeSlicesJSON
+		files[l.Slices(".csv")] = d.WriteSlicesCSV
+		files[l.Slices(".json")] = d.writeSlicesJSON
 	}
 	if len(d.Runs) > 0 {
-		files["aggregate/profile_export_aiperf_aggregate.json"] = d.writeAggregateJSON
-		files["aggregate/profile_export_aiperf_aggregate.csv"] = d.writeAggregateCSV
+		aggregate := filepath.Join(l.Dir, "aggregate", "profile_export_aiperf_aggregate")
+		files[aggregate+".json"] = d.writeAggregateJSON
+		files[aggregate+".csv"] = d.writeAggregateCSV
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		path := filepath.Join(dir, filepath.FromSlash(name))
+	for _, path := range slices.Sorted(maps.Keys(files)) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return fmt.Errorf("writing the AIPerf layout: %w", err)
 		}
-		if err := WriteFile(path, files[name]); err != nil {
+		if err := WriteFile(path, files[path]); err != nil {
 			return err
 		}
 	}

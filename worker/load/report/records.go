@@ -1,12 +1,7 @@
 package report
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"io"
 	"math"
-	"os"
 	"sync"
 	"time"
 
@@ -54,22 +49,17 @@ type Metadata struct {
 // A Recorder writes a line for every request. It is safe for concurrent use;
 // the first error is kept for Close.
 type Recorder struct {
+	lines
 	mu    sync.Mutex
-	file  io.Closer
-	w     *bufio.Writer
 	epoch time.Time
 	defs  []metrics.Definition
-	err   error
 }
 
 // CreateRecorder opens a file of requests. Records count from epoch; it may be
 // set later, before the first record.
 func CreateRecorder(path string) (*Recorder, error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("creating the file of requests: %w", err)
-	}
-	return &Recorder{file: f, w: bufio.NewWriterSize(f, 1<<16), defs: metrics.Definitions()}, nil
+	r := &Recorder{defs: metrics.Definitions()}
+	return r, r.create(path, "the file of requests")
 }
 
 // Start sets what the records' instants count from.
@@ -79,45 +69,18 @@ func (r *Recorder) Start(epoch time.Time) {
 	r.epoch = epoch
 }
 
-// Add writes a record.
-func (r *Recorder) Add(rec *metrics.Record) {
+func (r *Recorder) start() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err != nil {
-		return
-	}
-	line, err := json.Marshal(NewLine(rec, r.epoch, r.defs))
-	if err == nil {
-		_, err = r.w.Write(append(line, '\n'))
-	}
-	r.err = err
+	return r.epoch
 }
 
-// Close flushes the file.
-func (r *Recorder) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	err := r.err
-	if flushErr := r.w.Flush(); err == nil {
-		err = flushErr
-	}
-	if closeErr := r.file.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return fmt.Errorf("writing the file of requests: %w", err)
-	}
-	return nil
-}
+// Add writes a record.
+func (r *Recorder) Add(rec *metrics.Record) { r.put(NewLine(rec, r.start(), r.defs)) }
 
 // NewLine makes the line of a record.
 func NewLine(rec *metrics.Record, epoch time.Time, defs []metrics.Definition) Line {
-	wall := func(ns int64) int64 {
-		if ns <= 0 {
-			return 0
-		}
-		return epoch.UnixNano() + ns
-	}
+	wall := func(ns int64) int64 { return wallClock(epoch, ns) }
 	l := Line{Error: rec.Err, Metrics: map[string]Value{}, Metadata: Metadata{
 		SessionNum: rec.Number, Request: rec.Request, Correlation: rec.Session, Conversation: rec.Conversation,
 		Turn: rec.Turn, Scheduled: wall(rec.Scheduled), Issued: wall(rec.Issued), Start: wall(rec.Start),
@@ -140,4 +103,12 @@ func NewLine(rec *metrics.Record, epoch time.Time, defs []metrics.Definition) Li
 		}
 	}
 	return l
+}
+
+// wallClock is an instant of a record as ns since 1970; 0 stays 0.
+func wallClock(epoch time.Time, ns int64) int64 {
+	if ns <= 0 {
+		return 0
+	}
+	return epoch.UnixNano() + ns
 }

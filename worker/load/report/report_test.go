@@ -109,7 +109,7 @@ func TestAIPerfLayout(t *testing.T) {
 	doc := document()
 	doc.Runs = Repeats([]*load.Result{result(), result()}, 0.95)
 	doc.GPUs = []telemetry.GPU{{ID: "GPU-1", Name: "H200", Figures: map[string]metrics.Stats{telemetry.TagPower: {Avg: 400, Count: 3}}}}
-	require.NoError(t, doc.WriteAIPerf(dir))
+	require.NoError(t, doc.WriteAIPerf(Layout{Dir: dir}))
 	object := func(name string) map[string]json.RawMessage {
 		raw, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)

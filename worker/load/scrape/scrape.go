@@ -54,6 +54,17 @@ type Scraper struct {
 	gauges map[string]*metrics.Distribution
 	counts map[string]*counter
 	failed int
+	keep   func(*Reading)
+	asked  chan chan struct{}
+}
+
+// A Reading is a page of figures as it was read.
+type Reading struct {
+	URL  string
+	Sent time.Time
+	// Latency is how long the page took to come, whole.
+	Latency  time.Duration
+	Families map[string]*dto.MetricFamily
 }
 
 // counter adds up what a counter grew by; an engine that starts anew begins
@@ -63,9 +74,10 @@ type counter struct {
 }
 
 // Start reads the endpoint once, and then every interval until Stop. It fails
-// when the first reading does.
-func Start(ctx context.Context, url string, every time.Duration) (*Scraper, error) {
-	s := &Scraper{url: url, client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConns: 1}},
+// when the first reading does. Every reading goes to keep, which may be nil,
+// one after another.
+func Start(ctx context.Context, url string, every time.Duration, keep func(*Reading)) (*Scraper, error) {
+	s := &Scraper{url: url, keep: keep, asked: make(chan chan struct{}), client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConns: 1}},
 		done: make(chan struct{}), gauges: map[string]*metrics.Distribution{}, counts: map[string]*counter{}}
 	if err := s.read(ctx); err != nil {
 		s.client.CloseIdleConnections()
@@ -83,12 +95,31 @@ func (s *Scraper) loop(ctx context.Context, every time.Duration) {
 	for {
 		select {
 		case <-tick.C:
-			if s.read(ctx) != nil && ctx.Err() == nil {
-				s.failed++ // one missed reading is no reason to stop
-			}
+			s.again(ctx)
+		case done := <-s.asked:
+			s.again(ctx)
+			close(done)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// again reads once more; one missed reading is no reason to stop.
+func (s *Scraper) again(ctx context.Context) {
+	if s.read(ctx) != nil && ctx.Err() == nil {
+		s.failed++
+	}
+}
+
+// Read reads between two intervals, and returns when that is done.
+func (s *Scraper) Read(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case s.asked <- done:
+		<-done // soon: a reading has its limit
+	case <-s.done:
+	case <-ctx.Done():
 	}
 }
 
@@ -119,6 +150,7 @@ func (s *Scraper) read(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the server's metrics: %w", err)
 	}
+	sent := time.Now()
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("reading the server's metrics: %w", err)
@@ -127,21 +159,33 @@ func (s *Scraper) read(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("reading the server's metrics: status %d", resp.StatusCode)
 	}
-	values, err := parse(io.LimitReader(resp.Body, maxPage))
+	families, err := parse(io.LimitReader(resp.Body, maxPage))
+	if err != nil {
+		return err
+	}
+	values, err := pick(families)
 	if err != nil {
 		return err
 	}
 	s.take(values)
+	if s.keep != nil {
+		s.keep(&Reading{URL: s.url, Sent: sent, Latency: time.Since(sent), Families: families})
+	}
 	return nil
 }
 
-// parse reads a page of figures; those that have labels are summed up.
-func parse(r io.Reader) (map[string]float64, error) {
+// parse reads a page of figures.
+func parse(r io.Reader) (map[string]*dto.MetricFamily, error) {
 	p := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := p.TextToMetricFamilies(r)
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's metrics: %w", err)
 	}
+	return families, nil
+}
+
+// pick takes the known figures; those that have labels are summed up.
+func pick(families map[string]*dto.MetricFamily) (map[string]float64, error) {
 	out := map[string]float64{}
 	for _, f := range known {
 		i := slices.IndexFunc(f.names, func(n string) bool { return families[n] != nil })

@@ -33,11 +33,15 @@ func TestEnginesGoByOneName(t *testing.T) {
 		"# TYPE sglang:token_usage gauge\nsglang:token_usage{model=\"m\"} 0.5\nsglang:num_queue_reqs 2\n":                                                                                                      {"server_kv_cache_usage": 0.5, "server_requests_waiting": 2},
 		"llamacpp:requests_processing 1\nllamacpp:tokens_predicted_total 9\n":                                                                                                                                  {"server_requests_running": 1, "server_generation_tokens": 9},
 	} {
-		got, err := parse(strings.NewReader(page))
+		families, err := parse(strings.NewReader(page))
+		require.NoError(t, err)
+		got, err := pick(families)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	_, err := parse(strings.NewReader("go_threads 3\n"))
+	families, err := parse(strings.NewReader("go_threads 3\n"))
+	require.NoError(t, err)
+	_, err = pick(families)
 	require.ErrorIs(t, err, ErrUnknown)
 }
 
@@ -54,7 +58,7 @@ func TestGaugesAreSampledAndCountersGrow(t *testing.T) {
 		seen <- struct{}{}
 	}))
 	defer s.Close()
-	x, err := Start(t.Context(), s.URL, time.Millisecond)
+	x, err := Start(t.Context(), s.URL, time.Millisecond, nil)
 	require.NoError(t, err)
 	for range 4 {
 		<-seen
@@ -79,7 +83,7 @@ func TestGapsAreCounted(t *testing.T) {
 		fmt.Fprintln(w, "vllm:num_requests_running 1")
 	}))
 	defer s.Close()
-	x, err := Start(t.Context(), s.URL, time.Hour)
+	x, err := Start(t.Context(), s.URL, time.Hour, nil)
 	require.NoError(t, err)
 	broken.Store(true)
 	out, failed := x.Stop(t.Context())
@@ -90,7 +94,7 @@ func TestGapsAreCounted(t *testing.T) {
 func TestAServerWithoutFigures(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
-	_, err := Start(t.Context(), s.URL, time.Second)
+	_, err := Start(t.Context(), s.URL, time.Second, nil)
 	require.ErrorContains(t, err, "404")
 }
 

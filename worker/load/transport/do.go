@@ -28,6 +28,8 @@ type Call struct {
 	// request has ended without any.
 	OnFirst func()
 	Headers http.Header
+	// Raw is filled in with all that was sent and received; nil keeps nothing.
+	Raw *Raw
 }
 
 // Text is what a reply said.
@@ -91,6 +93,9 @@ func (x *exchange) run(ctx context.Context) {
 		Body: io.NopCloser(bytes.NewReader(x.call.Body)), ContentLength: int64(len(x.call.Body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.call.Body)), nil },
 	}).WithContext(httptrace.WithClientTrace(ctx, x.probe.trace(x.sent)))
+	if x.call.Raw != nil {
+		x.call.Raw.Body, x.call.Raw.Request = x.call.Body, shown(req.Header, x.call.Headers)
+	}
 	x.rec.Start = c.now()
 	x.probe.start = x.rec.Start
 	resp, err := x.session.transport.RoundTrip(req)
@@ -100,6 +105,7 @@ func (x *exchange) run(ctx context.Context) {
 		return
 	}
 	x.rec.Headers = c.now()
+	x.call.Raw.replied(resp)
 	if what := resp.Header.Get(simulatedHeader); what != "" && c.simulated.Load() == nil {
 		c.simulated.Store(&what)
 	}
@@ -110,6 +116,7 @@ func (x *exchange) run(ctx context.Context) {
 		body, readErr := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 		x.end()
 		x.rec.HTTP.BytesReceived = int64(len(body))
+		x.call.Raw.text(body, x.rec.End)
 		x.rec.Err = endpoint.Failure(resp.StatusCode, body)
 		if readErr != nil && len(body) == 0 {
 			x.rec.Err.Message = readErr.Error()
@@ -223,6 +230,7 @@ func (x *exchange) parse() {
 		if !ok {
 			break
 		}
+		x.call.Raw.event(e.Name, e.Data, e.At)
 		d, err := x.options.Chunk(e.Name, e.Data)
 		if err != nil {
 			if x.rec.Err == nil {
@@ -282,6 +290,7 @@ func (x *exchange) readWhole(ctx context.Context, body io.Reader) {
 			break
 		}
 	}
+	x.call.Raw.text(whole.Bytes(), at)
 	d, err := x.options.Reply(whole.Bytes())
 	if err != nil {
 		x.rec.Err = &metrics.Error{Class: metrics.ErrMalformed, Message: err.Error()}

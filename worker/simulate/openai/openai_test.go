@@ -208,7 +208,7 @@ func TestEnginesTellAboutThemselves(t *testing.T) {
 func TestTheLoadGeneratorIsServed(t *testing.T) {
 	for _, engine := range []string{"vllm", "sglang"} {
 		url := start(t, engine, "--served-model-name m")
-		figures, err := scrape.Start(t.Context(), url+"/metrics", time.Hour)
+		figures, err := scrape.Start(t.Context(), url+"/metrics", time.Hour, nil)
 		require.NoError(t, err)
 		result, err := load.RunCell(t.Context(), load.Cell{Scenario: "D(200,20)", Concurrency: 8}, load.CellOptions{URL: url, Model: "m", Requests: 24})
 		require.NoError(t, err)
