@@ -66,8 +66,10 @@ func Environment(name string) (string, bool) { return os.LookupEnv(name) }
 // study is a study file, as far as it counts here.
 type study struct {
 	Study struct {
-		Name   string `yaml:"name"`
-		Prefix string `yaml:"prefix"`
+		Name     string `yaml:"name"`
+		Prefix   string `yaml:"prefix"`
+		Database string `yaml:"database_url"`
+		File     string `yaml:"storage_file"`
 	} `yaml:"study"`
 	Optimization *optimization `yaml:"optimization"`
 	Benchmark    *benchmark    `yaml:"benchmark"`
@@ -77,6 +79,7 @@ type study struct {
 	Static       yaml.MapSlice `yaml:"static_parameters"`
 	StaticEnv    yaml.MapSlice `yaml:"static_environment_variables"`
 	Environment  yaml.MapSlice `yaml:"environment_variables"`
+	Constraints  []any         `yaml:"constraints"`
 }
 
 type optimization struct {
@@ -114,6 +117,14 @@ type benchmark struct {
 	Rate         any     `yaml:"rate"`
 	Concurrency  any     `yaml:"concurrency"`
 	SampleNumber int64   `yaml:"num_samples"`
+	Samples      int64   `yaml:"samples"`
+	DatasetPath  string  `yaml:"dataset_path"`
+	Tunables     tunable `yaml:"tunables"`
+}
+
+// tunable is what of the load a study varies.
+type tunable struct {
+	Rate yaml.MapSlice `yaml:"rate"`
 }
 
 type execution struct {
@@ -123,11 +134,16 @@ type execution struct {
 		Image     string `yaml:"vllm_image"`
 		ModelPVC  string `yaml:"model_pvc"`
 	} `yaml:"k8s"`
+	Helm struct {
+		Namespace string `yaml:"namespace"`
+		Chart     string `yaml:"chart_type"`
+	} `yaml:"helm"`
 }
 
 type baseline struct {
-	Enabled     *bool   `yaml:"enabled"`
-	Concurrency []int64 `yaml:"concurrency_levels"`
+	Enabled     *bool         `yaml:"enabled"`
+	Concurrency []int64       `yaml:"concurrency_levels"`
+	Parameters  yaml.MapSlice `yaml:"parameters"`
 }
 
 type converter struct {
@@ -174,6 +190,7 @@ func (c *converter) task() (string, error) {
 	if c.Optimization.NoBaseline || c.Baseline != nil && c.Baseline.Enabled != nil && !*c.Baseline.Enabled {
 		d = append(d, pair("baseline", false))
 	}
+	c.leftOut()
 	data, err := yaml.MarshalWithOptions(d, yaml.Flow(false), yaml.IndentSequence(true))
 	if err != nil {
 		return "", fmt.Errorf("writing the task file: %w", err)
@@ -190,8 +207,31 @@ func (c *converter) task() (string, error) {
 	return text, nil
 }
 
+// leftOut says what of a study has no counterpart.
+func (c *converter) leftOut() {
+	for _, expression := range c.Constraints {
+		c.note("the constraint %v is left out; write it under constraints, in the form of the documentation", expression)
+	}
+	if c.Baseline != nil && len(c.Baseline.Parameters) > 0 {
+		c.note("the baseline's own parameters are left out: a baseline has the engine's defaults and what is fixed for all")
+	}
+	if c.Study.Database != "" || c.Study.File != "" {
+		c.note("the study's database is not read: results that it holds are no start for the task")
+	}
+}
+
 func (c *converter) model() doc {
 	switch c.Execution.Backend {
+	case "", "local":
+	case "ray":
+		c.note("backend ray: start a worker on each node instead of a Ray cluster")
+	case "helm":
+		c.note("the chart %s is not deployed: one engine runs in a pod of its own for each experiment", c.Execution.Helm.Chart)
+		d := doc{pair("id_or_path", c.Benchmark.Model)}
+		if n := c.Execution.Helm.Namespace; n != "" {
+			d = append(d, pair("namespace", n))
+		}
+		return doc{pair("deployment_mode", "kubernetes"), pair("model", d)}
 	case "k8s", "kubernetes":
 		d := doc{pair("deployment_mode", "kubernetes"), pair("model", doc{pair("id_or_path", c.Benchmark.Model), pair("namespace", c.Execution.K8s.Namespace)})}
 		if image := c.Execution.K8s.Image; image != "" {

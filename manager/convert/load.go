@@ -18,6 +18,9 @@ func (c *converter) benchmark() doc {
 	if b.Processor != "" && b.Processor != b.Model {
 		d = append(d, pair("model_tokenizer", b.Processor))
 	}
+	if b.DatasetPath != "" {
+		c.note("dataset_path %s is a path in the study's container and is left out; name the file as dataset_url", b.DatasetPath)
+	}
 	if b.Dataset != "" {
 		d = append(d, pair("dataset_url", b.Dataset), pair("traffic_scenarios", []string{"dataset"}))
 	} else {
@@ -29,8 +32,8 @@ func (c *converter) benchmark() doc {
 	}
 	d = append(d, pair("num_concurrency", c.concurrency()), pair("max_time_per_iteration", number(seconds/60)))
 	requests := int64(10_000_000) // a study's cells end by their time
-	if b.SampleNumber > 0 {
-		requests = b.SampleNumber
+	if n := max(b.SampleNumber, b.Samples); n > 0 {
+		requests = n
 	}
 	return append(d, pair("max_requests_per_iteration", requests))
 }
@@ -76,6 +79,12 @@ func (c *converter) concurrency() []int64 {
 		}
 		add(v)
 	}
+	if rate := mapping(c.Benchmark.Tunables.Rate); rate["enabled"] != false && len(rate) > 0 {
+		for _, n := range levels(rate) {
+			add(n)
+		}
+		c.note("the rate is not tuned: every configuration is measured at each of its levels")
+	}
 	if c.Baseline != nil {
 		for _, n := range c.Baseline.Concurrency {
 			add(n)
@@ -83,6 +92,30 @@ func (c *converter) concurrency() []int64 {
 	}
 	if len(list) == 0 {
 		return []int64{studyRate}
+	}
+	return list
+}
+
+// mostLevels bounds the levels of a rate.
+const mostLevels = 32
+
+// levels are the values of a tunable.
+func levels(of map[string]any) []any {
+	if options, ok := of["options"].([]any); ok {
+		return options[:min(len(options), mostLevels)]
+	}
+	low, okLow := float(of["min"])
+	high, okHigh := float(of["max"])
+	step, _ := float(of["step"])
+	if !okLow || !okHigh {
+		return nil
+	}
+	if step <= 0 {
+		return []any{low, high}
+	}
+	var list []any
+	for v := low; v <= high && len(list) < mostLevels; v += step {
+		list = append(list, v)
 	}
 	return list
 }

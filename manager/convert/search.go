@@ -11,7 +11,7 @@ import (
 
 func (c *converter) optimization() doc {
 	o := c.Optimization
-	samplers := map[string]string{"": "tpe", "tpe": "tpe", "nsga2": "nsga2", "botorch": "gp", "random": "random", "grid": "grid_search"}
+	samplers := map[string]string{"": "tpe", "tpe": "tpe", "nsga2": "nsga2", "botorch": "gp", "gp": "gp", "random": "random", "grid": "grid_search"}
 	strategy, ok := samplers[o.Sampler]
 	if !ok {
 		strategy = "bayesian"
@@ -44,6 +44,10 @@ func (c *converter) objectives() []string {
 	case "low_latency":
 		list = []objective{{Metric: "request_latency", Direction: "minimize", Percentile: "p95"}}
 	case "balanced":
+		list = []objective{{Metric: "output_tokens_per_second", Direction: "maximize"}, {Metric: "request_latency", Direction: "minimize"}}
+	}
+	if _, several := c.Optimization.Objective.([]any); several && len(list) == 0 {
+		// A list of directions means throughput against latency, whatever it says.
 		list = []objective{{Metric: "output_tokens_per_second", Direction: "maximize"}, {Metric: "request_latency", Direction: "minimize"}}
 	}
 	if len(list) == 0 {
@@ -105,7 +109,7 @@ func (c *converter) parameters() doc {
 		name := strings.ReplaceAll(fmt.Sprint(item.Key), "_", "-")
 		settings, _ := item.Value.(yaml.MapSlice)
 		of := mapping(settings)
-		if of["enabled"] == false {
+		if of["enabled"] == false || isVariable(item) {
 			continue
 		}
 		if name == "enable-cuda-graphs" {
@@ -121,6 +125,14 @@ func (c *converter) parameters() doc {
 		d = append(d, pair(name, []any{item.Value}))
 	}
 	return d
+}
+
+// isVariable says that an entry among the parameters is an environment
+// variable: it says so, or has its spelling.
+func isVariable(item yaml.MapItem) bool {
+	settings, _ := item.Value.(yaml.MapSlice)
+	name := fmt.Sprint(item.Key)
+	return mapping(settings)["type"] == "environment" || name == strings.ToUpper(name) && name != strings.ToLower(name)
 }
 
 // values are the domain of a parameter; nil where none is known.
@@ -190,7 +202,13 @@ func (c *converter) environment() doc {
 	for _, item := range c.StaticEnv {
 		set = append(set, pair(fmt.Sprint(item.Key), fmt.Sprint(item.Value)))
 	}
-	for _, item := range c.Environment {
+	variables := append(yaml.MapSlice{}, c.Environment...)
+	for _, item := range c.Parameters {
+		if isVariable(item) {
+			variables = append(variables, item)
+		}
+	}
+	for _, item := range variables {
 		settings, _ := item.Value.(yaml.MapSlice)
 		of := mapping(settings)
 		options, _ := of["options"].([]any)
