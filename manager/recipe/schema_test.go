@@ -1,0 +1,84 @@
+package recipe
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// Every manifest has the fields of Kubernetes' own types and no others, and
+// its parts fit together.
+func TestManifestsAreThoseOfKubernetes(t *testing.T) {
+	for name, r := range recipes(t) {
+		if name == "llama" {
+			continue // it has no image
+		}
+		t.Run(name, func(t *testing.T) {
+			text, err := r.Write(Kubernetes)
+			require.NoError(t, err)
+			var deployment appsv1.Deployment
+			var service corev1.Service
+			documents := strings.Split(text, "\n---\n")
+			require.GreaterOrEqual(t, len(documents), 2)
+			require.NoError(t, yaml.UnmarshalStrict([]byte(documents[0]), &deployment))
+			require.NoError(t, yaml.UnmarshalStrict([]byte(documents[1]), &service))
+			for _, other := range documents[2:] {
+				require.NoError(t, yaml.UnmarshalStrict([]byte(other), &corev1.ConfigMap{}))
+			}
+			labels := deployment.Spec.Template.Labels
+			require.NotEmpty(t, labels)
+			require.Equal(t, deployment.Spec.Selector.MatchLabels, labels)
+			require.Equal(t, service.Spec.Selector, labels)
+			pod := deployment.Spec.Template.Spec
+			volumes := map[string]bool{}
+			for _, v := range pod.Volumes {
+				volumes[v.Name] = true
+			}
+			for _, c := range pod.Containers {
+				require.NotEmpty(t, c.Image)
+				ports := map[string]bool{}
+				for _, p := range c.Ports {
+					ports[p.Name] = true
+				}
+				require.True(t, ports[service.Spec.Ports[0].TargetPort.StrVal], "the service's port is the container's")
+				for _, m := range c.VolumeMounts {
+					require.True(t, volumes[m.Name], "volume %s", m.Name)
+				}
+				gpus := c.Resources.Limits["nvidia.com/gpu"]
+				require.Positive(t, gpus.Value())
+			}
+		})
+	}
+}
+
+// Every Compose file keeps the schema of the Compose specification; whether a
+// variable is set is for the machine that runs it.
+func TestComposeFilesAreThoseOfTheSpecification(t *testing.T) {
+	for name, r := range recipes(t) {
+		if name == "llama" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			text, err := r.Write(Compose)
+			require.NoError(t, err)
+			project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{WorkingDir: t.TempDir(),
+				ConfigFiles: []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(text)}},
+				Environment: types.Mapping{"API_KEY": "a", "HF_TOKEN": "b"}},
+				func(o *loader.Options) { o.SetProjectName("test", true) })
+			require.NoError(t, err)
+			require.Len(t, project.Services, 1)
+			service := project.Services[r.name()]
+			require.NotEmpty(t, service.Image)
+			require.NotEmpty(t, service.Deploy.Resources.Reservations.Devices)
+			for name, value := range r.env() {
+				require.Equal(t, value, *service.Environment[name], "what the file escapes is what the engine gets")
+			}
+		})
+	}
+}
