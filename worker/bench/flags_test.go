@@ -62,6 +62,7 @@ func TestFlagsThatSayNothingAreRefused(t *testing.T) {
 		{[]string{"-f", agents, "-r", "5"}, "--request-rate needs conversations"},
 		{[]string{"-f", agents, "--sweep", "rate=5"}, "--request-rate needs conversations"},
 		{[]string{"-f", agents, "--warmup-request-count", "5"}, "--agentic-warmup"},
+		{[]string{"-f", agents, "--isl-block-size", "8"}, "agentic traces say theirs"},
 		{[]string{"-f", rows, "--dag-fail-fast"}, "--dag-fail-fast needs agentic traces"},
 	} {
 		_, err := call(t.Context(), append(c.args, "--dry-run")...)
