@@ -163,6 +163,37 @@ func TestRacingEndsWhatIsSurelyWorse(t *testing.T) {
 	s.complete("after")
 }
 
+// An engine that is surely worse under load than the incumbent is not loaded to
+// the end: it is stopped between two rounds of its cells, and what it measured is
+// kept, cell by cell.
+func TestRacingEndsAnEngine(t *testing.T) {
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1, server)
+	spec := s.engine("race", testengine.Lags)
+	spec.Space.Parameters[0].High = 2
+	o := &spec.Optimization
+	o.MaxIterations, o.MaxParallel, o.Repeats = 2, 1, 15
+	o.Racing = &task.Racing{Confidence: 0.99, MinSamples: 3}
+	spec.Serving.Benchmark.Concurrency, spec.Serving.Benchmark.CellRequests = []int{1, 2}, 2
+	row := s.submit(spec)
+	row = s.complete(row.Name)
+	list := s.searched(row)
+	require.Len(t, list, 2)
+	good, late := list[0], list[1]
+	require.Equal(t, experiment.OutcomeSuccess, *good.Outcome, "%+v", good.Failure)
+	require.Equal(t, 15, good.Metrics["mean_ttft"].Count)
+	require.Equal(t, good.Number, *row.Best)
+	require.Equal(t, experiment.OutcomeStoppedEarly, *late.Outcome, "%+v", late.Failure)
+	require.Equal(t, experiment.Cancelled, late.State)
+	require.Contains(t, late.Failure.Message, "surely worse than")
+	require.GreaterOrEqual(t, late.Metrics["mean_ttft"].Count, 3)
+	require.Less(t, late.Metrics["mean_ttft"].Count, 15)
+	attempts, err := s.store.Attempts(t.Context(), late.ID)
+	require.NoError(t, err)
+	require.Len(t, attempts[0].Measurement.Serving.Cells, 2)
+	s.freed(s.dir) // the engine is gone
+}
+
 // Whatever races, a task that is cancelled is cancelled.
 func TestRacingYieldsToCancelling(t *testing.T) {
 	s := newStand(t, 30*time.Second)

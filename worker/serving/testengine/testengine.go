@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -41,10 +42,14 @@ const (
 	Fails       Shape = "fails"        // answers every third request with 500
 	PortTaken   Shape = "port-taken"   // finds its port taken, the first time
 	Tells       Shape = "tells"        // prints its environment and serves
+	Lags        Shape = "lags"         // takes longer to a first token the more --threads it has
 )
 
 // dies is how many requests DiesLater answers.
 const dies = 30
+
+// lagging is how much later Lags answers with each thread after the first.
+const lagging = 400 * time.Millisecond
 
 // Program starts an engine of a shape. Dir is where it leaves its traces: a
 // lock on the file "device" while any process of it lives, and the pid of what
@@ -105,7 +110,19 @@ func run(shape Shape, dir string, args []string) error {
 		fmt.Println(strings.Join(os.Environ(), "\n"))
 	}
 	fmt.Println("argv:", strings.Join(args, " "))
-	return serve(shape, address)
+	return serve(shape, address, lag(shape, args))
+}
+
+// lag is how much later than others an engine answers.
+func lag(shape Shape, args []string) time.Duration {
+	if shape != Lags {
+		return 0
+	}
+	threads, err := strconv.Atoi(argument(args, "--threads"))
+	if err != nil {
+		return 0 // its own default is as good as any
+	}
+	return time.Duration(threads-1) * lagging
 }
 
 // hold keeps a lock on the device while this process lives.
@@ -155,10 +172,10 @@ func argument(args []string, name string) string {
 	return ""
 }
 
-func serve(shape Shape, address string) error {
+func serve(shape Shape, address string, late time.Duration) error {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	mock, err := mockopenai.Start(mockopenai.Config{Forget: true, Behave: behave(shape)})
+	mock, err := mockopenai.Start(mockopenai.Config{Forget: true, Behave: behave(shape, late)})
 	if err != nil {
 		return err
 	}
@@ -199,9 +216,9 @@ func serve(shape Shape, address string) error {
 	return http.Serve(l, mux)
 }
 
-func behave(shape Shape) func(int, *mockopenai.Recording) mockopenai.Behaviour {
+func behave(shape Shape, late time.Duration) func(int, *mockopenai.Recording) mockopenai.Behaviour {
 	return func(n int, r *mockopenai.Recording) mockopenai.Behaviour {
-		b := mockopenai.Behaviour{TTFT: 2 * time.Millisecond, ITL: time.Millisecond}
+		b := mockopenai.Behaviour{TTFT: 2*time.Millisecond + late, ITL: time.Millisecond}
 		if shape == Slow && r.Limit() > 1 {
 			b.TTFT = time.Minute
 		}
