@@ -5,14 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fleetune/fleetune/manager/records"
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -76,6 +79,7 @@ func TestDamageIsOneMiss(t *testing.T) {
 		"value":  strings.Replace(text, `"scores":[1.25]`, `"scores":[0.25]`, 1),
 		"key":    strings.Replace(text, `"A100"`, `"H100"`, 1),
 		"sum":    strings.Replace(text, `"sum":"`, `"sum":"0`, 1),
+		"digest": strings.Replace(text, `"digest":"`, `"digest":"0`, 1),
 		"binary": strings.Replace(text, `{"digest"`, "\x00\xff{", 1),
 		"other":  strings.Replace(text, `{"digest"`, `{"dig`, 1),
 	} {
@@ -84,10 +88,14 @@ func TestDamageIsOneMiss(t *testing.T) {
 		require.Len(t, list, 2, name)
 		require.Len(t, dropped, 1, name)
 	}
-	list, dropped, err := records.Read(strings.NewReader(write(t, recordOf(1, 1)) + strings.Repeat("x", 5<<20) + "\n" + strings.SplitAfter(write(t, recordOf(2, 2)), "\n")[1]))
+	lines := strings.Split(write(t, recordOf(1, 1), recordOf(2, 2), recordOf(3, 3)), "\n")
+	lines[2] += strings.Repeat(" ", 5<<20) // a whole record, in a line that nobody should hold
+	list, dropped, err := records.Read(strings.NewReader(strings.Join(lines, "\n")))
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	require.Len(t, dropped, 1)
+	require.Equal(t, 3, dropped[0].Line)
+	require.Contains(t, dropped[0].Reason, "longer than")
 	for _, text := range []string{"a,b,c\n1,2,3\n", `{"format":"fleetune-records/2"}`, "[]"} {
 		_, _, err := records.Read(strings.NewReader(text))
 		require.ErrorIs(t, err, records.ErrFormat, text)
@@ -99,6 +107,40 @@ func TestDamageIsOneMiss(t *testing.T) {
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "my notes\n", string(data))
+}
+
+// A record whose parts contradict each other is none, whoever wrote it.
+func TestContradictionsAreNoRecords(t *testing.T) {
+	whole := recordOf(1, 1)
+	require.NoError(t, whole.Check())
+	for name, change := range map[string]func(*records.Record){
+		"no id":               func(r *records.Record) { r.ID = uuid.Nil },
+		"no operation":        func(r *records.Record) { r.Key.Operation.Name = "" },
+		"a long name":         func(r *records.Record) { r.Key.Operation.Name = strings.Repeat("x", 201) },
+		"no point":            func(r *records.Record) { r.Point = nil },
+		"no outcome":          func(r *records.Record) { r.Outcome = "" },
+		"no time":             func(r *records.Record) { r.MeasuredAt = time.Time{} },
+		"no score":            func(r *records.Record) { r.Scores = nil },
+		"a failure's score":   func(r *records.Record) { r.Outcome = experiment.OutcomeIncorrect },
+		"a score of nothing":  func(r *records.Record) { r.Scores[0] = math.NaN() },
+		"an endless score":    func(r *records.Record) { r.Scores[0] = math.Inf(1) },
+		"no objective":        func(r *records.Record) { delete(r.Key.Measurement, records.FactObjectives) },
+		"an unknown device":   func(r *records.Record) { r.Key.Environment[records.FactDevice] = nil },
+		"a device left out":   func(r *records.Record) { delete(r.Key.Environment, records.FactDevice) },
+		"a device of numbers": func(r *records.Record) { r.Key.Environment[records.FactDevice] = int64(1) },
+	} {
+		r := recordOf(1, 1)
+		change(&r)
+		require.ErrorIs(t, r.Check(), records.ErrInvalid, name)
+		var b bytes.Buffer
+		if records.Write(&b, []records.Record{r}) != nil {
+			continue // no file can hold it
+		}
+		list, dropped, err := records.Read(&b)
+		require.NoError(t, err, name)
+		require.Empty(t, list, name)
+		require.Len(t, dropped, 1, name)
+	}
 }
 
 // Writers take turns and lose nothing; a reader never sees a part.

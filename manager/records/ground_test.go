@@ -2,6 +2,7 @@ package records_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -13,7 +14,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(saves); path != "" {
+		fmt.Fprintln(os.Stderr, saver(path))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func keyOf(device string) records.Key {
 	return records.Key{
