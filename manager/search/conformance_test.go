@@ -256,30 +256,53 @@ func TestProposalsArePure(t *testing.T) {
 }
 
 // TestMemoIsNoState asks one sampler about histories that do not continue each
-// other, and a fresh one about each.
+// other, and a fresh one about each. Some tell the same points, the very maps,
+// with other values, other constraints or other outcomes.
 func TestMemoIsNoState(t *testing.T) {
 	for _, strategy := range search.Strategies() {
 		t.Run(strategy.Name, func(t *testing.T) {
-			p := problem(kernel(), 1)
+			p := bounded(problem(kernel(), 1))
 			s := create(t, strategy.Name, p)
 			obs := history(t, s, nil, 9, 3, 1)
-			retold := slices.Clone(obs) // the same points, measured again
-			for i := range retold {
-				if retold[i].Values != nil {
-					retold[i].Values = []float64{100 - loss(retold[i].Point)}
+			retold := func(change func(*search.Observation)) []search.Observation {
+				out := slices.Clone(obs)
+				for i := range out {
+					change(&out[i])
 				}
+				return out
 			}
-			for name, h := range map[string][]search.Observation{"nothing": nil, "a part": obs[5:20], "all": obs, "retold": retold} {
-				got, err := s.Propose(context.Background(), h, nil, 4)
+			for _, h := range []struct {
+				name string
+				obs  []search.Observation
+			}{{"nothing", nil}, {"a part", obs[5:20]}, {"all", obs},
+				{"other values", retold(func(o *search.Observation) {
+					if o.Values != nil {
+						o.Values = []float64{100 - loss(o.Point)}
+					}
+				})}, {"all again", obs},
+				{"other constraints", retold(func(o *search.Observation) {
+					if o.Constraints != nil {
+						o.Constraints = []float64{-loss(o.Point) / 8, loss(o.Point) - 3}
+					}
+				})}, {"all once more", obs},
+				{"other outcomes", retold(func(o *search.Observation) {
+					switch o.Outcome {
+					case experiment.OutcomeLost:
+						o.Outcome = experiment.OutcomeFailed
+					case experiment.OutcomeOutOfMemory:
+						o.Outcome = experiment.OutcomeLost
+					}
+				})}} {
+				got, err := s.Propose(context.Background(), h.obs, nil, 4)
 				if err != nil {
 					t.Fatal(err)
 				}
-				want, err := create(t, strategy.Name, p).Propose(context.Background(), h, nil, 4)
+				want, err := create(t, strategy.Name, p).Propose(context.Background(), h.obs, nil, 4)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if !slices.Equal(keys(p.Space, got), keys(p.Space, want)) {
-					t.Errorf("%s: %v, a fresh sampler gives %v", name, keys(p.Space, got), keys(p.Space, want))
+					t.Errorf("%s: %v, a fresh sampler gives %v", h.name, keys(p.Space, got), keys(p.Space, want))
 				}
 			}
 		})

@@ -1,6 +1,7 @@
 package fidelity
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
@@ -99,4 +100,43 @@ func TestASHASendsTheBestUp(t *testing.T) {
 	if len(up) != 0 {
 		t.Errorf("%v go up twice", up)
 	}
+}
+
+// A bracket is halved when it is full and all of a level has ended, not before;
+// the next one begins meanwhile. The baseline, measured in full at once, is in
+// no bracket.
+func TestBracketsWaitForTheirLevels(t *testing.T) {
+	p, set := line(t)
+	s := &Sampler{problem: *p, set: set}
+	history := []sampler.Observation{seen(1, 99, 0, 1)}
+	for i := range 8 {
+		history = append(history, seen(i+2, int64(i+1), 1, float64(20-i)))
+	}
+	chosen := func(pending ...sampler.Observation) (up []int64, starts []int) {
+		proposals, starts := s.brackets(newLadder(p, set, history, pending), 7)
+		for _, u := range proposals {
+			up = append(up, u.Point["a"].(int64))
+		}
+		return up, starts
+	}
+	expect := func(when string, up []int64, wantUp []int64, starts []int, wantStarts []int) {
+		t.Helper()
+		if !slices.Equal(up, wantUp) || !slices.Equal(starts, wantStarts) {
+			t.Errorf("%s: %v go up and %v start, want %v and %v", when, up, starts, wantUp, wantStarts)
+		}
+	}
+	last := sampler.Observation{Number: 10, Point: space.Point{"a": int64(9)}, Fidelity: 1}
+	up, starts := chosen()
+	expect("one is missing", up, nil, starts, []int{0, 1, 1, 1, 1, 1, 2})
+	up, starts = chosen(last)
+	expect("one is pending", up, nil, starts, []int{1, 1, 1, 1, 1, 2, 2})
+	history = append(history, seen(10, 9, 1, 12))
+	up, starts = chosen()
+	expect("all have ended", up, []int64{9, 8, 7}, starts, []int{1, 1, 1, 1})
+	history = append(history, seen(11, 9, 3, 5), seen(12, 8, 3, 6))
+	up, _ = chosen(sampler.Observation{Number: 13, Point: space.Point{"a": int64(7)}, Fidelity: 3})
+	expect("the second level is pending", up, nil, nil, nil)
+	history = append(history, seen(13, 7, 3, 4))
+	up, _ = chosen()
+	expect("the second level has ended", up, []int64{7}, nil, nil)
 }

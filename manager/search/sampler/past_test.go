@@ -2,6 +2,7 @@ package sampler_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/fleetune/fleetune/manager/search/sampler"
@@ -49,5 +50,37 @@ func TestPastSortsAndClassifies(t *testing.T) {
 	past.Read(nil)
 	if past.Count() != 0 || past.Epoch() == epoch {
 		t.Errorf("%d points after an empty history, epoch %d after %d", past.Count(), past.Epoch(), epoch)
+	}
+}
+
+// What is in flight comes in one order, once, without what has ended and what
+// lies outside.
+func TestPendingIsOneSet(t *testing.T) {
+	p := sampler.Problem{Space: space.Space{Parameters: []space.Parameter{{Name: "a", Type: space.Integer, Low: 1, High: 9}}}}
+	set, err := valid.Of(p.Space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := sampler.NewPast(set, &p)
+	past.Read([]sampler.Observation{{Number: 1, Point: space.Point{"a": int64(3)}, Outcome: experiment.OutcomeLost}})
+	read := func(values ...int64) []valid.Key {
+		var points []space.Point
+		for _, a := range values {
+			points = append(points, space.Point{"a": a})
+		}
+		var keys []valid.Key
+		for _, trial := range past.Pending(points) {
+			keys = append(keys, trial.Key)
+		}
+		return keys
+	}
+	want := read(2, 9, 5, 7)
+	if len(want) != 4 {
+		t.Fatalf("%d points in flight", len(want))
+	}
+	for _, other := range [][]int64{{7, 5, 9, 2}, {5, 2, 7, 9, 5, 2}, {9, 3, 2, 99, 7, 5}} {
+		if got := read(other...); !slices.Equal(got, want) {
+			t.Errorf("%v is read as %v, want %v", other, got, want)
+		}
 	}
 }
