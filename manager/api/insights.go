@@ -183,6 +183,20 @@ func (l lens) sample(n int) []store.Value {
 	return kept
 }
 
+// within counts the results at points of the space: a baseline may lie outside.
+func within(s space.Space, history []search.Observation) (n int, err error) {
+	compiled, err := space.Compile(s)
+	if err != nil {
+		return 0, fmt.Errorf("counting the results inside the space: %w", err)
+	}
+	for _, o := range history {
+		if len(o.Values) > 0 && compiled.Contains(o.Point) == nil {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // explain adds the parameters' effects, or says why there are none.
 func (l lens) explain(d *v1.Insight, sampled []store.Value, points map[int]space.Point) (missing string, err error) {
 	history := observations(sampled)
@@ -192,7 +206,8 @@ func (l lens) explain(d *v1.Insight, sampled []store.Value, points map[int]space
 	effects, err := insight.Effects(search.Problem{Space: l.task.Spec.Space, Objectives: l.objectives,
 		Seed: l.task.Spec.Optimization.Seed}, history, l.objective)
 	if errors.Is(err, gp.ErrTooFew) {
-		return fmt.Sprintf("what matters can be told from 3 results on; there are %d", len(history)), nil
+		inside, err := within(l.task.Spec.Space, history)
+		return fmt.Sprintf("what matters can be told from 3 results on that were measured in full at points of the space; there are %d", inside), err
 	}
 	if err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -77,10 +78,16 @@ func TestInsightOfTooFewResults(t *testing.T) {
 		require.Equal(t, n, d.Measured)
 		require.Empty(t, d.Parameters)
 		require.Len(t, d.Progress, n)
-		require.Contains(t, d.Notice, "from 3 results on")
+		require.Contains(t, d.Notice, fmt.Sprintf("from 3 results on that were measured in full at points of the space; there are %d", n))
 	}
+	_, err := s.Pool.Exec(t.Context(), "UPDATE experiments SET parameters = '{}' WHERE number = 1")
+	require.NoError(t, err)
+	d, err := c.Insight(t.Context(), "two", "")
+	require.NoError(t, err)
+	require.Equal(t, 2, d.Measured)
+	require.Contains(t, d.Notice, "; there are 1", "a baseline outside the space says nothing of it")
 	s.Complete(t, "confirmed")
-	d, err := c.Insight(t.Context(), "confirmed", "")
+	d, err = c.Insight(t.Context(), "confirmed", "")
 	require.NoError(t, err)
 	require.Equal(t, 2, d.Measured, "confirmations are left out")
 }

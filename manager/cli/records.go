@@ -14,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/manager/client"
 	"github.com/fleetune/fleetune/manager/records"
 	"github.com/fleetune/fleetune/shared/terminal"
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 )
 
@@ -280,7 +281,11 @@ dropped and reported; readers see the old file or the new one, never a part.`,
 
 func (a *app) reportDropped(file string, dropped []records.Dropped) {
 	for _, d := range dropped {
-		a.complain(fmt.Sprintf("%s:%d: dropped: %s", file, d.Line, d.Reason))
+		at := file
+		if d.Line > 0 { // what concerns several lines has none
+			at = fmt.Sprintf("%s:%d", file, d.Line)
+		}
+		a.complain(at + ": dropped: " + d.Reason)
 	}
 }
 
@@ -291,7 +296,7 @@ func (a *app) recordsImportCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "import FILE…", Short: "Add the records of files",
 		Args: upTo(-1, "one file of records or several"),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
-			total := v1.Import{}
+			total := v1.Import{Conflicts: []uuid.UUID{}, Dropped: []records.Dropped{}}
 			for _, file := range args {
 				if err := a.importFile(ctx, c, file, &total); err != nil {
 					return err
