@@ -102,6 +102,20 @@ func TestASHASendsTheBestUp(t *testing.T) {
 	}
 }
 
+// What a lost worker was measuring is no evidence that lets others go on; what
+// failed by itself is.
+func TestOnlyEvidenceSendsOthersUp(t *testing.T) {
+	p, set := line(t)
+	s := &Sampler{problem: *p, set: set}
+	for outcome, want := range map[experiment.Outcome]int{experiment.OutcomeLost: 0, experiment.OutcomeOutOfMemory: 1} {
+		ended := sampler.Observation{Number: 3, Point: space.Point{"a": int64(3)}, Fidelity: 1, Outcome: outcome}
+		up, _ := s.halve(newLadder(p, set, []sampler.Observation{seen(1, 1, 1, 10), seen(2, 2, 1, 20), ended}, nil), 5)
+		if len(up) != want {
+			t.Errorf("%s: %d go up, want %d", outcome, len(up), want)
+		}
+	}
+}
+
 // A bracket is halved when it is full and all of a level has ended, not before;
 // the next one begins meanwhile. The baseline, measured in full at once, is in
 // no bracket.
