@@ -182,13 +182,26 @@ func Join(ctx context.Context, manager, name, token string) (bus.Options, error)
 		return bus.Options{}, fmt.Errorf("joining %s: %w", manager, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return bus.Options{}, fmt.Errorf("joining %s: %s: %s", manager, response.Status, bytes.TrimSpace(body))
+		return bus.Options{}, fmt.Errorf("joining %s: %s: %s", manager, response.Status, refusal(response.StatusCode, body))
 	}
 	var access struct{ URL, User, Password string }
 	if err := json.Unmarshal(body, &access); err != nil {
 		return bus.Options{}, fmt.Errorf("joining %s: %w", manager, err)
 	}
 	return bus.Options{URL: access.URL, User: access.User, Password: access.Password}, nil
+}
+
+// refusal is what a manager says in a problem document, or what another
+// server said in its place.
+func refusal(status int, body []byte) string {
+	var problem struct{ Detail string }
+	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
+		return string(bytes.TrimSpace(body))
+	}
+	if status == http.StatusUnauthorized {
+		return problem.Detail + "; FLEETUNE_TOKEN takes what the file join.token in the manager's state folder holds"
+	}
+	return problem.Detail
 }
 
 // stateFolder is where a worker keeps its folder unless told otherwise.

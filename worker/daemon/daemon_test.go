@@ -60,6 +60,11 @@ func TestJoinSaysWhyItFailed(t *testing.T) {
 		http.Error(w, "the token is not valid", http.StatusUnauthorized)
 	}))
 	defer refusing.Close()
+	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"status":401,"detail":"the token is not this manager's","next":"send the token"}`)
+	}))
+	defer foreign.Close()
 	babbling := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "<html>")
 	}))
@@ -68,6 +73,7 @@ func TestJoinSaysWhyItFailed(t *testing.T) {
 	for _, c := range []struct{ manager, token, want string }{
 		{refusing.URL, "", "FLEETUNE_TOKEN"},
 		{refusing.URL, "t", "the token is not valid"},
+		{foreign.URL, "t", "401 Unauthorized: the token is not this manager's; FLEETUNE_TOKEN takes what the file join.token"},
 		{babbling.URL, "t", "joining " + babbling.URL},
 		{"http://127.0.0.1:1", "t", "joining http://127.0.0.1:1"},
 		{"://", "t", `--join "://"`},
