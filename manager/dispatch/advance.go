@@ -11,6 +11,7 @@ import (
 	"github.com/fleetune/fleetune/manager/search"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/task"
 )
 
 // advance does the next thing a running task needs. What that is follows from
@@ -284,21 +285,38 @@ func (p *planner) choose(ctx context.Context, r *run) (best int, speedup *score.
 	if err != nil {
 		return 0, nil, "", err
 	}
-	metric := r.task.Spec.Optimization.Objectives[0].Metric
-	for _, o := range r.ranking() {
+	best, speedup, note = proven(r.direction(), r.task.Spec.Optimization.Objectives[0].Metric, r.ranking(), confirmations)
+	if speedup == nil {
+		best = r.baseline.number
+	}
+	return best, speedup, note, nil
+}
+
+// proven picks the confirmed finalist with the greatest speed-up above the
+// noise. Where there is none, the note says which came nearest.
+func proven(direction task.Direction, metric string, ranking []search.Observation, confirmations map[int]experiment.Measurement) (best int, speedup *score.Comparison, note string) {
+	note = "no configuration beats the baseline beyond the noise"
+	unproven := 1.0 // the greatest ratio that may be noise
+	for _, o := range ranking {
 		m, ok := confirmations[o.Number]
 		if !ok {
 			continue
 		}
-		c, ok := score.Compare(r.direction(), m.Metrics[metric].Samples, m.Reference[metric].Samples)
-		if ok && c.Significant && (speedup == nil || c.Ratio > speedup.Ratio) {
+		c, ok := score.Compare(direction, m.Metrics[metric].Samples, m.Reference[metric].Samples)
+		switch {
+		case !ok:
+		case c.Significant && (speedup == nil || c.Ratio > speedup.Ratio):
 			best, speedup = o.Number, &c
+		case !c.Significant && c.Ratio > unproven:
+			unproven = c.Ratio
+			note = fmt.Sprintf("no configuration beats the baseline beyond the noise; #%d came nearest, with %.2f× (%.0f %% confidence %.2f–%.2f)",
+				o.Number, c.Ratio, 100*c.Confidence, c.Low, c.High)
 		}
 	}
-	if speedup == nil {
-		return r.baseline.number, nil, "no configuration beats the baseline beyond the noise", nil
+	if speedup != nil {
+		note = ""
 	}
-	return best, speedup, "", nil
+	return best, speedup, note
 }
 
 // conclude stores the end of a task. One that was cancelled meanwhile stays so.
