@@ -23,6 +23,30 @@ func (s *Store) ListTasks(ctx context.Context, state TaskState, after *uuid.UUID
 	return pgx.CollectRows(rows, scanTask)
 }
 
+// SkipTasks returns up to limit tasks in one of the states, or in any when
+// there are none, newest first, behind the first skip of them.
+func (s *Store) SkipTasks(ctx context.Context, states []TaskState, skip, limit int) ([]Task, error) {
+	names := make([]string, len(states))
+	for i, state := range states {
+		names[i] = string(state)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks
+		WHERE cardinality($1::text[]) = 0 OR state = ANY($1) ORDER BY id DESC OFFSET $2 LIMIT $3`, names, skip, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing tasks: %w", err)
+	}
+	return pgx.CollectRows(rows, scanTask)
+}
+
+// SkipExperiments returns up to limit experiments of all tasks, those of the
+// newest task first and by number within a task, behind the first skip of them.
+// Confirmations are left out.
+func (s *Store) SkipExperiments(ctx context.Context, skip, limit int) ([]Experiment, error) {
+	return collectExperiments(s.pool.Query(ctx, `SELECT e.* FROM tasks t CROSS JOIN LATERAL (
+			SELECT `+experimentColumns+` FROM experiments WHERE task_id = t.id AND purpose <> 'confirm') e
+		ORDER BY t.id DESC, e.number OFFSET $1 LIMIT $2`, skip, limit))
+}
+
 // An ExperimentFilter narrows a listing; empty fields do not.
 type ExperimentFilter struct {
 	Task    uuid.UUID

@@ -55,6 +55,8 @@ type Task struct {
 	Records *Served
 	// Search says what is searched and how; nil for tasks of earlier versions.
 	Search *Search
+	// Number grows with every task: an id for those who know integers only.
+	Number int64
 }
 
 // A Search is what a task's search goes over, and how its sampler works there.
@@ -71,7 +73,7 @@ type Search struct {
 }
 
 const taskColumns = `id, name, spec, kind, priority, state, cause, planned, baseline, best, speedup,
-	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records, search`
+	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records, search, number`
 
 func scanTask(row pgx.CollectableRow) (Task, error) {
 	return pgx.RowToStructByPos[Task](row)
@@ -89,10 +91,12 @@ type NewTask struct {
 	Served *Served
 	Frozen Frozen
 	Search *Search
+	// Paused holds the task back until it is resumed.
+	Paused bool
 }
 
 // CreateTask stores a task. It starts waiting if it depends on tasks that are
-// not completed, running otherwise. ErrTaskExists, ErrNotFound (a dependency)
+// not completed, else paused where that is asked for, running otherwise. ErrTaskExists, ErrNotFound (a dependency)
 // and ErrNeverStarts (a dependency failed or was cancelled) leave nothing behind.
 func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 	var created Task
@@ -107,9 +111,11 @@ func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 				return fmt.Errorf("storing the bundle: %w", err)
 			}
 		}
-		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen, search)
-			VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END, $10) RETURNING `+taskColumns,
-			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen, n.Search)
+		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen, search, cause, paused_at)
+			VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $11 THEN 'paused' ELSE 'running' END, $7, $8,
+				CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END, $10,
+				CASE WHEN $11 THEN 'waits to be started' ELSE '' END, CASE WHEN $11 THEN now() END) RETURNING `+taskColumns,
+			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen, n.Search, n.Paused)
 		if err != nil {
 			return err
 		}
@@ -139,7 +145,7 @@ func depend(ctx context.Context, tx pgx.Tx, t *Task, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	tag, err := tx.Exec(ctx, `UPDATE tasks SET state = 'waiting', cause = 'waits for the tasks it depends on'
+	tag, err := tx.Exec(ctx, `UPDATE tasks SET state = 'waiting', cause = 'waits for the tasks it depends on', paused_at = NULL
 		WHERE id = $1 AND EXISTS (SELECT 1 FROM task_dependencies d JOIN tasks t ON t.id = d.depends_on
 			WHERE d.task_id = $1 AND t.state <> 'completed')`, t.ID)
 	if err != nil {
@@ -182,6 +188,22 @@ func (s *Store) Task(ctx context.Context, ref string) (Task, error) {
 	t, err := pgx.CollectExactlyOneRow(rows, scanTask)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Task{}, fmt.Errorf("task %q: %w", ref, ErrNotFound)
+	}
+	if err != nil {
+		return Task{}, fmt.Errorf("reading a task: %w", err)
+	}
+	return t, nil
+}
+
+// TaskNumbered finds a task by its number.
+func (s *Store) TaskNumbered(ctx context.Context, number int64) (Task, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks WHERE number = $1`, number)
+	if err != nil {
+		return Task{}, fmt.Errorf("reading a task: %w", err)
+	}
+	t, err := pgx.CollectExactlyOneRow(rows, scanTask)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Task{}, fmt.Errorf("task number %d: %w", number, ErrNotFound)
 	}
 	if err != nil {
 		return Task{}, fmt.Errorf("reading a task: %w", err)
@@ -239,7 +261,7 @@ func (s *Store) Pause(ctx context.Context, id uuid.UUID) error {
 
 // Resume lets a paused task go on; its deadline moves by the time it was paused.
 func (s *Store) Resume(ctx context.Context, id uuid.UUID) error {
-	return s.changeTask(ctx, id, `UPDATE tasks SET state = 'running',
+	return s.changeTask(ctx, id, `UPDATE tasks SET state = 'running', cause = '',
 		deadline_at = deadline_at + (now() - paused_at), paused_at = NULL
 		WHERE id = $1 AND state = 'paused' RETURNING state`)
 }
