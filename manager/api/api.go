@@ -1,7 +1,8 @@
 // Package api is the manager's front door: REST under /api/v1 with its
 // OpenAPI description, problem documents that say what to do next,
 // server-sent events with resume, health and metrics. It reads and writes the
-// store, reads the log stream, and decides nothing: dispatch does.
+// store, reads the log stream, and decides nothing: dispatch does. Clients of
+// LLM Autotuner find their own paths beside it; see package autotuner.
 //
 // Everything asks for the bearer token, /metrics included (a scraper sends it
 // as its authorization), save /healthz, /readyz and the API's description.
@@ -17,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/fleetune/fleetune/manager/api/feed"
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/autotuner"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/go-chi/chi/v5"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,6 +52,8 @@ type API struct {
 	log     zerolog.Logger
 	feed    *feed.Feed
 	handler http.Handler
+	// translator serves the paths of LLM Autotuner.
+	translator *autotuner.Translator
 	// insights has a place for each that may be computed at once.
 	insights chan struct{}
 	gathers  gathers
@@ -67,6 +71,7 @@ func New(config Config) (*API, error) {
 	}
 	a := &API{config: config, store: config.Store, log: config.Log, feed: feed.New(config.Store, config.Log),
 		insights: make(chan struct{}, insightsAtOnce)}
+	a.translator = autotuner.New(speaker{a}, a.store, a.feed, version(config.Version), a.log)
 	a.handler, _ = a.routes()
 	return a, nil
 }
@@ -74,8 +79,12 @@ func New(config Config) (*API, error) {
 // Handler serves the API.
 func (a *API) Handler() http.Handler { return a.handler }
 
-// Run follows the store until ctx ends, so that watchers see what happens.
-func (a *API) Run(ctx context.Context) { a.feed.Run(ctx) }
+// Run follows the store until ctx ends, so that watchers see what happens. It
+// returns when the last socket is closed, so the server must end with ctx too.
+func (a *API) Run(ctx context.Context) {
+	defer a.translator.Wait()
+	a.feed.Run(ctx)
+}
 
 // routes builds the handler and the description of what it serves.
 func (a *API) routes() (http.Handler, *huma.OpenAPI) {
@@ -88,6 +97,7 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 		writeProblem(w, problem(http.StatusMethodNotAllowed, nextOf(http.StatusNotFound), "%s does not take %s", r.URL.Path, r.Method))
 	})
 	a.mountHealth(router)
+	a.translator.Mount(router)
 	config := huma.DefaultConfig("Fleetune", version(a.config.Version))
 	config.Info.Description = "Tunes LLM-inference servers and kernels on a fleet of GPU nodes. " +
 		"Every request but /healthz, /readyz and this description carries the token as `Authorization: Bearer …`. " +

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/fleetune/fleetune/manager/autotuner"
 )
 
 //go:generate go run ./openapigen
@@ -14,7 +15,7 @@ import (
 // Describe returns the OpenAPI 3.1 description of the API as indented JSON. It
 // is committed as openapi.json, beside this file.
 func Describe() ([]byte, error) {
-	a := &API{config: Config{Metrics: http.NotFoundHandler()}}
+	a := &API{config: Config{Metrics: http.NotFoundHandler()}, translator: &autotuner.Translator{}}
 	_, described := a.routes()
 	data, err := json.Marshal(described)
 	if err != nil {

@@ -89,7 +89,8 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 		answer.Warnings = append(answer.Warnings, v1.Finding{File: name, Field: "records.reuse", Severity: string(task.Warning),
 			Message: "nothing is answered from records: " + served.Note})
 	}
-	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen, Search: searchOf(&rehearsal)})
+	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen,
+		Search: searchOf(&rehearsal), Paused: s.Paused})
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}

@@ -110,6 +110,7 @@ type Submission struct {
 	Name   string `json:"name,omitempty" maxLength:"128" doc:"takes the place of the file's task_name"`
 	Bundle []byte `json:"bundle,omitempty" doc:"tar archive of the files that the task names as sources, base64"`
 	DryRun bool   `json:"dry_run,omitempty" doc:"check only, store nothing"`
+	Paused bool   `json:"paused,omitempty" doc:"store it paused, so that nothing starts until it is resumed"`
 }
 
 // A Submitted task. Warnings did not keep it from being accepted.

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+
+	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/preset"
+)
+
+// speaker is what package autotuner translates: this API's own operations.
+type speaker struct{ a *API }
+
+func (s speaker) Submit(ctx context.Context, in v1.Submission) (v1.Submitted, error) {
+	return s.a.submit(ctx, in)
+}
+
+func (s speaker) Problem(ctx context.Context, err error) *v1.Problem {
+	return failure(ctx, s.a.log, err)
+}
+
+func (s speaker) Streaming(ctx context.Context) (context.Context, context.CancelFunc) {
+	return streaming(ctx)
+}
+
+func (s speaker) Ready(ctx context.Context) (database, bus string) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	state := s.a.ready(ctx)
+	return state.Database, state.Bus
+}
+
+func (s speaker) Presets(ctx context.Context) ([]preset.Preset, error) { return s.a.allPresets(ctx) }
+
+func (s speaker) Preset(ctx context.Context, name string) (preset.Preset, error) {
+	return s.a.preset(ctx, name)
+}
+
+func (s speaker) AddPresets(ctx context.Context, presets []preset.Preset) ([]v1.Preset, error) {
+	return s.a.addPresets(ctx, presets)
+}
+
+func (s speaker) ReplacePreset(ctx context.Context, name string, p preset.Preset) (v1.Preset, error) {
+	return s.a.replacePreset(ctx, name, p)
+}
+
+func (s speaker) DeletePreset(ctx context.Context, name string) error {
+	return s.a.deletePreset(ctx, name)
+}
+
+func (s speaker) MergePresets(ctx context.Context, in v1.PresetMerge) (v1.PresetMerged, error) {
+	return s.a.mergePresets(ctx, in)
+}

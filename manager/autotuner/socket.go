@@ -1,0 +1,185 @@
+package autotuner
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+	"github.com/fleetune/fleetune/manager/store"
+	"github.com/go-chi/chi/v5"
+)
+
+const (
+	// beat is how often a quiet socket is asked whether the client is there.
+	beat = 15 * time.Second
+	// patience is how long one frame may take to be written or answered.
+	patience = 10 * time.Second
+)
+
+func (t *Translator) socketRoutes(r chi.Router) {
+	r.Get("/tasks/{task}", func(w http.ResponseWriter, r *http.Request) {
+		of, err := t.task(r.Context(), chi.URLParam(r, "task"))
+		if err != nil {
+			t.fail(w, r, err)
+			return
+		}
+		t.watch(w, r, subject{task: of})
+	})
+	r.Get("/experiments/{experiment}", func(w http.ResponseWriter, r *http.Request) {
+		of, e, err := t.experiment(r, chi.URLParam(r, "experiment"))
+		if err != nil {
+			t.fail(w, r, err)
+			return
+		}
+		t.watch(w, r, subject{task: of, number: e.Number})
+	})
+	r.Get("/tasks/{task}/subscribers", t.serve(instead501("watchers are not counted")))
+}
+
+// A subject is what a socket tells of: a task, or one of its experiments.
+type subject struct {
+	task store.Task
+	// number of the experiment; 0 is the task and all of them.
+	number int
+}
+
+// watch upgrades a request to a socket and writes frames until the client goes
+// or the server stops.
+func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
+	if !t.sockets.open() {
+		t.fail(w, r, refuse(http.StatusServiceUnavailable, "the manager stops"))
+		return
+	}
+	defer t.sockets.close()
+	// What happens from here on is told: the client has not been told yet that
+	// it is connected.
+	cursor, err := t.feed.Now(r.Context())
+	if err != nil {
+		t.fail(w, r, err)
+		return
+	}
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // Accept has answered
+	}
+	serving, cancel := t.manager.Streaming(r.Context())
+	defer cancel()
+	// The library drops a connection whose context ends, so reading has one of
+	// its own: a server that stops takes leave.
+	gone := conn.CloseRead(context.WithoutCancel(r.Context()))
+	ctx, end := context.WithCancel(serving)
+	defer end()
+	defer context.AfterFunc(gone, end)()
+	s := socket{conn: conn, ctx: ctx, of: of}
+	err = t.follow(&s, cursor)
+	switch {
+	case serving.Err() != nil:
+		_ = conn.Close(websocket.StatusGoingAway, "the manager stops") // the client may be gone
+	case gone.Err() == nil && err != nil:
+		t.log.Debug().Err(err).Str("task", of.task.Name).Msg("a socket ended")
+		_ = conn.Close(websocket.StatusInternalError, "try again in a moment")
+	default:
+		_ = conn.CloseNow()
+	}
+}
+
+// follow writes frames for the events behind cursor until the socket's end.
+func (t *Translator) follow(s *socket, cursor int64) error {
+	if err := s.greet(); err != nil {
+		return err
+	}
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		events, changed, err := t.feed.After(s.ctx, cursor)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			cursor = e.ID
+			if e.Task == nil || *e.Task != s.of.task.ID {
+				continue
+			}
+			frames, err := t.frames(s.ctx, s.of, e)
+			if err != nil {
+				return err
+			}
+			for _, f := range frames {
+				if err := s.write(f); err != nil {
+					return err
+				}
+			}
+		}
+		if len(events) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ticker.C:
+			if err := s.ping(); err != nil {
+				return err
+			}
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+	}
+}
+
+// A socket is one client's connection.
+type socket struct {
+	conn *websocket.Conn
+	// ctx ends when the client goes and when the server stops.
+	ctx context.Context
+	of  subject
+}
+
+func (s *socket) greet() error {
+	text := "watching task " + s.of.task.Name
+	f := frame{Type: "connection_established", TaskID: s.of.task.Number, Message: text}
+	if s.of.number > 0 {
+		f.ExperimentID = &s.of.number
+	}
+	return s.write(f)
+}
+
+func (s *socket) write(f frame) error {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	return wsjson.Write(ctx, s.conn, f)
+}
+
+func (s *socket) ping() error {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	return s.conn.Ping(ctx)
+}
+
+// sockets counts those that are open, so that their end can be waited for: a
+// server that shuts down forgets connections that were taken over.
+type sockets struct {
+	mu      sync.Mutex
+	closing bool
+	group   sync.WaitGroup
+}
+
+func (s *sockets) open() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.group.Add(1)
+	return true
+}
+
+func (s *sockets) close() { s.group.Done() }
+
+func (s *sockets) wait() {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.group.Wait()
+}
