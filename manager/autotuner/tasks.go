@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/preset"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -77,10 +78,20 @@ func (t *Translator) task(ctx context.Context, ref string) (store.Task, error) {
 			found, err = t.store.Task(ctx, ref) // a name may be digits
 		}
 	} else {
-		found, err = t.store.Task(ctx, ref)
+		found, err = t.named(ctx, ref)
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return found, refuse(http.StatusNotFound, "there is no task %q; GET /api/tasks/ lists those there are", ref)
+	}
+	return found, err
+}
+
+// named finds a task by its name or id. A name that no task can have is one
+// that became another when its file was read, as My_Task becomes my-task.
+func (t *Translator) named(ctx context.Context, name string) (store.Task, error) {
+	found, err := t.store.Task(ctx, name)
+	if plain := preset.Slug(name); errors.Is(err, store.ErrNotFound) && plain != name {
+		return t.store.Task(ctx, plain)
 	}
 	return found, err
 }
@@ -137,7 +148,7 @@ func (t *Translator) showTask(r *http.Request) (int, any, error) {
 
 func (t *Translator) showTaskNamed(r *http.Request) (int, any, error) {
 	name := chi.URLParam(r, "task")
-	found, err := t.store.Task(r.Context(), name)
+	found, err := t.named(r.Context(), name)
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, nil, refuse(http.StatusNotFound, "there is no task named %q; GET /api/tasks/ lists those there are", name)
 	}

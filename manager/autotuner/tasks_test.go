@@ -29,7 +29,8 @@ func TestTaskFromPendingToCancelled(t *testing.T) {
 	require.Equal(t, store.TaskPaused, stored.State, "nothing of it runs before it is started")
 	require.Equal(t, int64(1), stored.Number)
 
-	for _, path := range []string{"/api/tasks/1", "/api/tasks/name/docker-slo-aware-tune", "/api/tasks/docker-slo-aware-tune", "/api/tasks/" + stored.ID.String()} {
+	for _, path := range []string{"/api/tasks/1", "/api/tasks/name/docker-slo-aware-tune", "/api/tasks/name/Docker_SLO_aware_tune",
+		"/api/tasks/docker-slo-aware-tune", "/api/tasks/" + stored.ID.String()} {
 		status, body = ask(t, s, http.MethodGet, path, "")
 		require.Equal(t, http.StatusOK, status, body)
 		golden(t, "pending", body)
