@@ -13,7 +13,7 @@ import (
 func TestPresets(t *testing.T) {
 	s := apitest.Start(t)
 	status, body := ask(t, s, http.MethodPost, "/api/presets/",
-		`{"name": "My Preset", "category": "mine", "runtime": "vllm", "parameters": {"max-num-seqs": [64, 128], "block-size": [16]}}`)
+		`{"name": "My Preset", "category": "mine", "runtime": "sglang", "parameters": {"tp-size": [4, 8], "page-size": [16]}}`)
 	require.Equal(t, http.StatusCreated, status, body)
 	golden(t, "preset", body)
 	_, same := ask(t, s, http.MethodGet, "/api/presets/my-preset", "")
@@ -26,7 +26,7 @@ func TestPresets(t *testing.T) {
 	// What the body does not name stays.
 	status, body = ask(t, s, http.MethodPut, "/api/presets/my-preset", `{"description": "changed"}`)
 	require.Equal(t, http.StatusOK, status, body)
-	require.Contains(t, body, `"description":"changed","category":"mine","runtime":"vllm","is_system":false,"parameters":{"max-num-seqs":[64,128],"block-size":[16]}`)
+	require.Contains(t, body, `"description":"changed","category":"mine","runtime":"sglang","is_system":false,"parameters":{"tp-size":[4,8],"page-size":[16]}`)
 
 	status, merged := ask(t, s, http.MethodPost, "/api/presets/merge", `{"preset_ids": ["my-preset", "balanced"], "merge_strategy": "union"}`)
 	require.Equal(t, http.StatusOK, status, merged)
