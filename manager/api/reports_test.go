@@ -52,7 +52,7 @@ func TestReportOfManyResultsIsBounded(t *testing.T) {
 	text := page(t, dial(t, s, apitest.Token), "huge")
 	require.Less(t, len(text), 4<<20)
 	require.Contains(t, text, "Charts and table show 2000 of 100000 experiments, the best among them.")
-	require.Contains(t, text, "The best: experiment 90000")
+	require.Contains(t, text, "Best, experiment 90000")
 	require.Equal(t, 1, strings.Count(text, `<tr class="best">`))
 }
 

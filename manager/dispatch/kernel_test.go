@@ -58,7 +58,7 @@ func TestKernelInvariant02_UnprovenDeathQuarantines(t *testing.T) {
 	})
 	list, err := s.store.Workers(t.Context())
 	require.NoError(t, err)
-	require.Contains(t, list[0].Node.Devices[0].Reason, "proven dead")
+	require.Contains(t, list[0].Node.Devices[0].Reason, "proven gone")
 	s.worker("w2", 1)
 	s.await("undead")
 	require.Equal(t, int32(1), calls.Load(), "nothing ran on it again")
