@@ -16,7 +16,7 @@ const (
 	// beat is how often a quiet socket is asked whether the client is there.
 	beat = 15 * time.Second
 	// patience is how long one frame may take to be written or answered.
-	patience = 10 * time.Second
+	patience = 5 * time.Second
 )
 
 func (t *Translator) socketRoutes(r chi.Router) {
@@ -67,13 +67,13 @@ func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
 	}
 	serving, cancel := t.manager.Streaming(r.Context())
 	defer cancel()
-	// The library drops a connection whose context ends, so reading has one of
-	// its own: a server that stops takes leave.
+	// The library drops a connection when the context of a read or a write ends,
+	// so these have one that the server's stop leaves alone: it takes leave.
 	gone := conn.CloseRead(context.WithoutCancel(r.Context()))
 	ctx, end := context.WithCancel(serving)
 	defer end()
 	defer context.AfterFunc(gone, end)()
-	s := socket{conn: conn, ctx: ctx, of: of}
+	s := socket{conn: conn, ctx: ctx, gone: gone, of: of}
 	err = t.follow(&s, cursor)
 	switch {
 	case serving.Err() != nil:
@@ -133,7 +133,9 @@ type socket struct {
 	conn *websocket.Conn
 	// ctx ends when the client goes and when the server stops.
 	ctx context.Context
-	of  subject
+	// gone ends when the client goes.
+	gone context.Context
+	of   subject
 }
 
 func (s *socket) greet() error {
@@ -146,13 +148,13 @@ func (s *socket) greet() error {
 }
 
 func (s *socket) write(f frame) error {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.gone, patience)
 	defer cancel()
 	return wsjson.Write(ctx, s.conn, f)
 }
 
 func (s *socket) ping() error {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.gone, patience)
 	defer cancel()
 	return s.conn.Ping(ctx)
 }
