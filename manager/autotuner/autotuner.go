@@ -111,7 +111,7 @@ func write(w http.ResponseWriter, status int, document any) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(document) // the connection is all that can fail here, and with it the answer
+	_ = encoder.Encode(document) //nolint:errchkjson // the connection is all that can fail here, and with it the answer
 }
 
 // detail is how LLM Autotuner tells an error.

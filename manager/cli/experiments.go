@@ -101,19 +101,19 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 // terms it misses and how far, in its worst cell; empty without one.
 func missedPromises(metrics map[string]v1.Metric) string {
 	var missed []string
-	any := false
+	promised := false
 	for _, name := range sortedNames(metrics) {
 		term, ok := strings.CutPrefix(name, experiment.MarginMetric)
 		if !ok {
 			continue
 		}
-		any = true
+		promised = true
 		if margin := metrics[name].Median; margin > 0 {
 			missed = append(missed, fmt.Sprintf("%s %+.0f %%", term, 100*margin))
 		}
 	}
 	switch {
-	case !any:
+	case !promised:
 		return ""
 	case len(missed) == 0:
 		return "kept"

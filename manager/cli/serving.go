@@ -191,15 +191,15 @@ func cellState(c v1.Cell) string {
 func (a *app) printPromises(cells []v1.Cell) error {
 	t := terminal.Table{Columns: []terminal.Column{{Title: "SCENARIO", Least: 8}, {Title: "CONCURRENCY", Right: true}, {Title: "METRIC"},
 		{Title: "PROMISED", Right: true}, {Title: "ACTUAL", Right: true}, {Title: "MARGIN", Right: true}, {Title: "STATE"}}}
-	any := false
+	promised := false
 	for _, c := range cells {
 		for _, p := range c.Promises {
-			any = true
+			promised = true
 			t.Add(c.Scenario, fmt.Sprint(c.Concurrency), p.Metric, terminal.Seconds(p.Threshold), terminal.Seconds(p.Actual),
 				fmt.Sprintf("%+.1f %%", 100*p.Margin), p.Severity)
 		}
 	}
-	if !any {
+	if !promised {
 		return nil
 	}
 	if err := a.section("the SLO, cell by cell"); err != nil {

@@ -108,8 +108,7 @@ func benchmark(s *Side) string {
 	b := s.Task.Serving.Benchmark
 	text := fmt.Sprintf("%s, %d requests or %v a cell, %d to warm up", b.Task, b.CellRequests, b.CellTime.D(), b.Warmup)
 	if len(b.Extra) > 0 {
-		// Raw messages in a map marshal, in order of their names.
-		data, _ := json.Marshal(b.Extra)
+		data, _ := json.Marshal(b.Extra) //nolint:errchkjson // raw messages in a map marshal, in order of their names
 		text += ", " + string(data)
 	}
 	if b.Dataset != nil {

@@ -18,9 +18,10 @@ func quantities() map[string]string {
 func title(metric string) string {
 	name, perDevice := strings.CutSuffix(metric, "_per_gpu")
 	statistic, rest, ok := strings.Cut(name, "_")
-	text, known := quantities()[name], true
+	text := quantities()[name]
 	if text == "" {
-		text, known = quantities()[rest], ok && (statistic == "mean" || statistic == "max" || strings.HasPrefix(statistic, "p"))
+		text = quantities()[rest]
+		known := ok && (statistic == "mean" || statistic == "max" || strings.HasPrefix(statistic, "p"))
 		if text == "" || !known {
 			return metric
 		}

@@ -69,7 +69,7 @@ func Write(w io.Writer, in Input) error {
 	if err := chart.Add(t); err != nil {
 		return err
 	}
-	p := page{Data: Build(in), Style: template.CSS(style), Script: template.JS(script), Policy: chart.Policy(style, string(script))} //nolint:gosec // both are ours
+	p := page{Data: Build(in), Style: template.CSS(style), Script: template.JS(script), Policy: chart.Policy(style, string(script))}
 	var text strings.Builder
 	if err := t.Execute(&text, p); err != nil {
 		return fmt.Errorf("making the report: %w", err)

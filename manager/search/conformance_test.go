@@ -291,6 +291,7 @@ func TestMemoIsNoState(t *testing.T) {
 						o.Outcome = experiment.OutcomeFailed
 					case experiment.OutcomeOutOfMemory:
 						o.Outcome = experiment.OutcomeLost
+					default:
 					}
 				})}} {
 				got, err := s.Propose(context.Background(), h.obs, nil, 4)

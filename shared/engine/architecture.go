@@ -114,10 +114,8 @@ const maxCount = 1 << 24
 
 func (c *count) UnmarshalJSON(data []byte) error {
 	var f *float64
-	if json.Unmarshal(data, &f) != nil || f == nil {
-		return nil // null, or something else under a known name: left unknown
-	}
-	if *f >= 0 && *f <= maxCount {
+	_ = json.Unmarshal(data, &f) // something else under a known name is left unknown, as null is
+	if f != nil && *f >= 0 && *f <= maxCount {
 		*c = count(*f)
 	}
 	return nil

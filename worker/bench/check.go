@@ -124,7 +124,7 @@ func (o *options) fits(w *workload) error {
 		{o.Prefill > 0, "--prefill-concurrency", !agents, others},
 		{o.ConcRamp > 0, "--concurrency-ramp-duration", !agents, others},
 		{o.BlockSize > 0, "--isl-block-size", !agents, "hashed prompts of another format; agentic traces say theirs"},
-		{o.warmupOptions.ends(), "--warmup-request-count", !agents, others + " and which have --agentic-warmup"},
+		{o.ends(), "--warmup-request-count", !agents, others + " and which have --agentic-warmup"},
 		{o.Barriers, "--replay-barriers", agents, only},
 		{o.Flattened, "--split-flattened-agents", agents, only},
 		{o.FailFast, "--dag-fail-fast", agents, only},

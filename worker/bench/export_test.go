@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -54,11 +55,10 @@ func TestRawRequests(t *testing.T) {
 		_, err := call(t.Context(), "-u", server.URL, "-m", "m", "-n", "3", "--streaming="+c.stream, "--traffic-scenario", "D(8,2)", "--api-key-env", "BENCH_TEST_KEY",
 			"-H", "X-Tenant: hush", "--aiperf-dir", dir, "--export-level", "raw")
 		require.Equal(t, c.fails, err != nil, err)
-		f, err := os.Open(filepath.Join(dir, "profile_export_raw.jsonl"))
+		data, err := os.ReadFile(filepath.Join(dir, "profile_export_raw.jsonl"))
 		require.NoError(t, err)
-		defer func() { _ = f.Close() }()
 		n := 0
-		for s := bufio.NewScanner(f); s.Scan(); n++ {
+		for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); n++ {
 			require.NotContains(t, s.Text(), "hush")
 			var line struct {
 				Payload  map[string]any    `json:"payload"`

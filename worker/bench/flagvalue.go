@@ -49,7 +49,7 @@ func (d durationValue) Set(text string) error {
 var units = map[time.Duration]string{time.Second: "seconds", time.Millisecond: "milliseconds"}
 
 // aliases are names that other load generators have for our flags.
-var aliases = map[string]string{
+var aliases = map[string]string{ //nolint:gosec // names of flags
 	"model-names": "model", "num-conversations": "num-sessions", "conversation-num": "num-sessions", "num-requests": "request-count",
 	"num-warmup-requests": "warmup-request-count", "num-warmup-conversations": "num-warmup-sessions",
 	"request-timeout-seconds": "request-timeout", "endpoint-path": "endpoint",

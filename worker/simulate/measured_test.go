@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/fleetune/fleetune/shared/hardware"
@@ -132,7 +131,7 @@ func TestMeasuredThroughputIsMet(t *testing.T) {
 		row := fmt.Sprintf("| %s | %d | %.2f | %.2f–%.2f | %.2f |", name, len(g.ratio),
 			quantile(g.ratio, 0.5), quantile(g.ratio, 0.1), quantile(g.ratio, 0.9), spearman(g.measured, g.simulated))
 		t.Log(row)
-		assert.True(t, strings.Contains(string(doc), row), "shared/docs/simulated-engine.md has not the row %s", row)
+		assert.Contains(t, string(doc), row, "shared/docs/simulated-engine.md")
 		require.GreaterOrEqual(t, quantile(g.ratio, 0.5), g.least, name)
 		require.LessOrEqual(t, quantile(g.ratio, 0.5), g.most, name)
 		require.GreaterOrEqual(t, spearman(g.measured, g.simulated), g.order, name)

@@ -221,9 +221,9 @@ type part struct {
 	records []record
 }
 
-func (c *Columns) parts(s *sheet, records []record) ([]part, error) {
+func (c *Columns) parts(records []record) []part {
 	if len(c.By) == 0 {
-		return []part{{"", records}}, nil
+		return []part{{"", records}}
 	}
 	var out []part
 	at := map[string]int{}
@@ -241,7 +241,7 @@ func (c *Columns) parts(s *sheet, records []record) ([]part, error) {
 		}
 		out[k].records = append(out[k].records, rec)
 	}
-	return out, nil
+	return out
 }
 
 func (c *Columns) failures(s *sheet) (*expression, error) {

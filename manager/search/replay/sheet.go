@@ -62,10 +62,7 @@ func (s *sheet) tables(c *Columns) (tables []*Table, skipped []string, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	parts, err := c.parts(s, records)
-	if err != nil {
-		return nil, nil, err
-	}
+	parts := c.parts(records)
 	for _, part := range parts {
 		t := &Table{Name: s.name + part.suffix, Guessed: c.Parameters == nil && s.parameters == nil, Objectives: make([]task.Objective, len(objectives))}
 		for i, o := range objectives {
@@ -93,10 +90,7 @@ func (s *sheet) tables(c *Columns) (tables []*Table, skipped []string, err error
 func (t *Table) fill(records []record, parameters []string, objectives []objective, failed *expression, levels *Levels) error {
 	var texts []string
 	for _, rec := range records {
-		r, use, err := row(rec, parameters, objectives, failed)
-		if err != nil {
-			return err
-		}
+		r, use := row(rec, parameters, objectives, failed)
 		if !use {
 			continue
 		}
@@ -119,9 +113,9 @@ func (t *Table) fill(records []record, parameters []string, objectives []objecti
 
 // row reads one record; use is false when it says nothing of its
 // configuration.
-func row(rec record, parameters []string, objectives []objective, failed *expression) (r Row, use bool, err error) {
+func row(rec record, parameters []string, objectives []objective, failed *expression) (r Row, use bool) {
 	if o := rec.outcome; o.Transient() || o == experiment.OutcomeCancelled || o == experiment.OutcomeNotStarted {
-		return r, false, nil
+		return r, false
 	}
 	r = Row{Point: make(space.Point, len(parameters)), Outcome: cmp.Or(rec.outcome, experiment.OutcomeSuccess)}
 	for _, name := range parameters {
@@ -133,13 +127,13 @@ func row(rec record, parameters []string, objectives []objective, failed *expres
 		r.Outcome = experiment.OutcomeSuccess // it has its median, and is surely worse than another
 	}
 	if r.Outcome != experiment.OutcomeSuccess {
-		return r, true, nil
+		return r, true
 	}
 	if failed != nil {
 		v, known := failed.value(rec)
 		if wrong, _ := v.(bool); known && wrong {
 			r.Outcome = experiment.OutcomeFailed
-			return r, true, nil
+			return r, true
 		}
 	}
 	values := make([]float64, len(objectives))
@@ -147,12 +141,12 @@ func row(rec record, parameters []string, objectives []objective, failed *expres
 		v, ok := numeric(o.of(rec))
 		if !ok || math.IsNaN(v) || math.IsInf(v, 0) {
 			r.Outcome = experiment.OutcomeNoMetric
-			return r, true, nil
+			return r, true
 		}
 		values[i] = v
 	}
 	r.Values = values
-	return r, true, nil
+	return r, true
 }
 
 // parameterName is a column's name with "_" for what no parameter's name has.

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/worker/launch"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // forward opens a port of this node that leads to the pod, through the API. It
@@ -30,7 +30,7 @@ func (v *server) forward(ctx context.Context) error {
 	if v.held, err = v.launcher.Ports.Take(); err != nil {
 		return fmt.Errorf("%w: %w", launch.ErrPlace, err)
 	}
-	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	dialer := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
 	ready, failed := make(chan struct{}), make(chan error, 1)
 	v.watching.Go(func() { v.keepForwarding(ctx, dialer, ready, failed) })
 	select {
@@ -50,7 +50,7 @@ const forwardEvery = 200 * time.Millisecond
 // begun again. ready is closed at the first success, failed told the first error.
 func (v *server) keepForwarding(ctx context.Context, dialer httpstream.Dialer, ready chan struct{}, failed chan<- error) {
 	for {
-		forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"},
+		forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"},
 			[]string{fmt.Sprintf("%d:%d", v.held.Number, enginePort)}, ctx.Done(), ready, io.Discard, io.Discard)
 		if err == nil {
 			err = forwarder.ForwardPorts()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -54,7 +55,12 @@ func over(cluster, ours object) object {
 		}
 	}
 	own, _ := ours["containers"].([]any)
-	pod["containers"] = append([]any{lay(engine, own[0].(object))}, beside...)
+	for _, c := range own {
+		if container, ok := c.(object); ok {
+			engine = lay(engine, container) // ours has this one alone
+		}
+	}
+	pod["containers"] = append([]any{engine}, beside...)
 	return pod
 }
 
@@ -64,7 +70,7 @@ func lay(base, ours object) object {
 		switch old := base[key].(type) {
 		case []any:
 			if list, ok := value.([]any); ok && (key == "volumes" || key == "volumeMounts" || key == "env") {
-				value = append(old, list...)
+				value = slices.Concat(old, list)
 			}
 		case object:
 			if set, ok := value.(object); ok {

@@ -222,7 +222,7 @@ func TestErrorsSayWhere(t *testing.T) {
 		"odd time":       {Azure, "TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "in:2"},
 		"dag unknown":    {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":["b"]}]}`, `no session "b"`},
 		"dag cycle":      {DAG, dagCycle, "ancestor"},
-		"dag ring":       {DAG, `{"session_id":"r","turns":[{"messages":[{"role":"user","content":"x"}]}]}` + dagCycle[strings.Index(dagCycle, "\n"):], "in:2: session \"a\": no root leads here"},
+		"dag ring":       {DAG, `{"session_id":"r","turns":[{"messages":[{"role":"user","content":"x"}]}]}` + afterFirstLine(dagCycle), "in:2: session \"a\": no root leads here"},
 		"dag nearest":    {DAG, `{"session_id":"child","turns":[{"messages":[{"role":"user","content":"x"}]}]}` + "\n" + `{"session_id":"r","turns":[{"messages":[],"spawns":["chidl"]}]}`, "in:2: session \"r\": turns[0]: messages must not be empty\nin:2: session \"r\": turns[0]: spawns: no session \"chidl\"; did you mean \"child\"?"},
 		"dag system":     {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}]},{"messages":[{"role":"system","content":"x"}]}]}`, "system message"},
 		"dag join":       {DAG, `{"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":[{"children":["a"],"join_at":1}]}]}`, "join_at"},
@@ -292,6 +292,12 @@ func TestFilesAreReadOneAfterAnother(t *testing.T) {
 	trace := File{"w.json", []byte(wekaText(17))}
 	_, err = Decode([]File{trace, {"again.json", trace.Data}}, Options{})
 	require.ErrorContains(t, err, `again.json: the trace "w" is in w.json already`)
+}
+
+// afterFirstLine is the text from its first line break on.
+func afterFirstLine(text string) string {
+	_, rest, _ := strings.Cut(text, "\n")
+	return "\n" + rest
 }
 
 const dagCycle = `{"session_id":"r","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":["a"]}]}

@@ -149,8 +149,8 @@ func TestSeries(t *testing.T) {
 	require.Equal(t, got.Requests, back.Requests)
 	require.True(t, math.IsNaN(back.LatencyP99[5]))
 	require.EqualValues(t, nsPerS/10, interval(20*s, 1e6))
-	require.EqualValues(t, 2*s, interval(20*s, 3), "few requests need few samples")
-	require.EqualValues(t, 20*s, interval(60*60*s, 1e6), "an hour")
+	require.Equal(t, 2*s, interval(20*s, 3), "few requests need few samples")
+	require.Equal(t, 20*s, interval(60*60*s, 1e6), "an hour")
 }
 
 // Percentiles against the textbook, and a sketch against the samples.

@@ -31,7 +31,7 @@ type shell struct {
 
 func newShell(name string) shell {
 	style := chart.Style() + pageStyle
-	return shell{name, chart.Policy(style, ""), template.CSS(style)} //nolint:gosec // our own
+	return shell{name, chart.Policy(style, ""), template.CSS(style)}
 }
 
 // write fills a page's template in. Control characters, and marks that turn

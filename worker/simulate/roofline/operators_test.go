@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/fleetune/fleetune/proto/task"
@@ -102,7 +101,7 @@ func TestMeasuredOperatorsAreMet(t *testing.T) {
 		at := func(q float64) float64 { return list[int(math.Round(q*float64(len(list)-1)))] }
 		row := fmt.Sprintf("| %s | %d | %.2f | %.2f–%.2f |", c.group, len(list), at(0.5), at(0.1), at(0.9))
 		t.Log(row)
-		assert.True(t, strings.Contains(string(doc), row), "shared/docs/simulated-engine.md has not the row %s", row)
+		assert.Contains(t, string(doc), row, "shared/docs/simulated-engine.md")
 		require.GreaterOrEqual(t, at(0.5), c.least, c.group)
 		require.LessOrEqual(t, at(0.5), c.most, c.group)
 	}
