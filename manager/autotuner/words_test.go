@@ -52,7 +52,7 @@ func TestSections(t *testing.T) {
 	} {
 		s := sectionsOf(source)
 		require.JSONEq(t, `{"id_or_path":"m"}`, string(s.model()))
-		require.Equal(t, []byte(`{"b":[1,2],"a":[true]}`), []byte(s.object("parameters")), "keys stay in order: the grid's order hangs on it")
+		require.Equal(t, []byte(`{"b":[1,2],"a":[true]}`), []byte(s.object("parameters")), "keys stay in order: the grid's order hangs on it") //nolint:testifylint // in order
 		require.Equal(t, `{}`, string(s.object("benchmark")))
 		require.Equal(t, "H200", *s.text("gpu_type"))
 		require.Nil(t, s.text("parameters"))
