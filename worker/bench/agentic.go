@@ -13,18 +13,47 @@ import (
 	"github.com/fleetune/fleetune/worker/load/report"
 )
 
-// agenticOptions say more of how agentic traces are replayed.
+// agenticOptions say how agentic traces are replayed.
 type agenticOptions struct {
-	Pressure  time.Duration `json:"agentic_cache_warmup_duration_ns,omitempty"`
-	Quota     int           `json:"warmup_requests_per_lane,omitempty"`
-	Barriers  bool          `json:"replay_barriers,omitempty"`
-	Flattened bool          `json:"split_flattened_agents,omitempty"`
-	FailFast  bool          `json:"dag_fail_fast,omitempty"`
-	Locked    string        `json:"scenario_name,omitempty"`
-	Unsafe    bool          `json:"unsafe_override,omitempty"`
+	StartMin     float64       `json:"trajectory_start_min_ratio"`
+	StartMax     float64       `json:"trajectory_start_max_ratio"`
+	CacheBust    string        `json:"cache_bust,omitempty"`
+	IdleGap      float64       `json:"trace_idle_gap_cap_s,omitempty"`
+	SystemIdle   time.Duration `json:"system_idle_gap_cap_ns,omitempty"`
+	LaneCap      time.Duration `json:"lane_start_cap_ns,omitempty"`
+	DelayCap     float64       `json:"inter_turn_delay_cap_s,omitempty"`
+	IgnoreDelays bool          `json:"ignore_trace_delays,omitempty"`
+	ThinkTime    bool          `json:"use_think_time_only,omitempty"`
+	Burst        bool          `json:"burst_phase_starts,omitempty"`
+	Wrap         bool          `json:"allow_dataset_wrap,omitempty"`
+	AgentWarmup  bool          `json:"agentic_warmup,omitempty"`
+	WarmCap      time.Duration `json:"agentic_warmup_cap_ns,omitempty"`
+	Pressure     time.Duration `json:"agentic_cache_warmup_duration_ns,omitempty"`
+	Quota        int           `json:"warmup_requests_per_lane,omitempty"`
+	Barriers     bool          `json:"replay_barriers,omitempty"`
+	Flattened    bool          `json:"split_flattened_agents,omitempty"`
+	FailFast     bool          `json:"dag_fail_fast,omitempty"`
+	Locked       string        `json:"scenario_name,omitempty"`
+	Unsafe       bool          `json:"unsafe_override,omitempty"`
 }
 
+// Where lanes take recorded traces up, where nothing else is asked for.
+const usualStartMin, usualStartMax = 0.25, 0.75
+
 func (o *agenticOptions) flags(f *pflag.FlagSet) {
+	f.Float64Var(&o.StartMin, "trajectory-start-min-ratio", usualStartMin, "earliest start inside an agentic trace, as a share of it")
+	f.Float64Var(&o.StartMax, "trajectory-start-max-ratio", usualStartMax, "latest start inside an agentic trace")
+	f.StringVar(&o.CacheBust, "cache-bust", "", "none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix; with warmup_isolation_ before it, of the warm-up alone")
+	f.Float64Var(&o.IdleGap, "trace-idle-gap-cap-seconds", 0, "longest gap between requests of a trace, s")
+	durationVar(f, &o.SystemIdle, "system-idle-gap-cap", 0, time.Second, "longest time in which nothing at all happens")
+	durationVar(f, &o.LaneCap, "lane-start-cap", 0, time.Second, "longest wait for a lane's first request")
+	f.Float64Var(&o.DelayCap, "inter-turn-delay-cap-seconds", 0, "longest pause between turns, s")
+	f.BoolVar(&o.IgnoreDelays, "ignore-trace-delays", false, "send turns right after the reply before")
+	f.BoolVar(&o.ThinkTime, "use-think-time-only", false, "pause for the recorded think time alone")
+	f.BoolVar(&o.Burst, "burst-phase-starts", false, "start every lane at once")
+	f.BoolVar(&o.Wrap, "allow-dataset-wrap", false, "let lanes share traces")
+	f.BoolVar(&o.AgentWarmup, "agentic-warmup", true, "fill the server's caches before an agentic replay")
+	f.DurationVar(&o.WarmCap, "agentic-warmup-cap", time.Minute, "longest time over which that is spread; 0 for as long as was recorded")
 	f.DurationVar(&o.Pressure, "agentic-cache-warmup-duration", 0, "play agentic traces on without delays for so long before measuring")
 	f.IntVar(&o.Quota, "warmup-requests-per-lane", 0, "end that stage of a lane after so many requests")
 	f.BoolVar(&o.Barriers, "replay-barriers", false, "keep the recorded order of requests between the agents of a trace")

@@ -42,12 +42,7 @@ func (o *options) validate() error {
 	bad(o.Concurrency < 0 || o.Requests < 0 || o.Sessions < 0 || o.Rate < 0, "counts and rates must not be negative")
 	bad(o.APIKey != "", "--api-key: a key that is typed can be read by everybody on this machine; put it into an environment variable and name that: --api-key-env NAME")
 	bad(!o.ServerCounts && o.Tokenizer == "", "--use-server-token-count=false needs --tokenizer")
-	errs = append(errs, o.check(o.InputFile), o.lengthOptions.validate(o.InputFile), o.warmupOptions.validate(), o.exportOptions.validate(), o.needs())
-	if o.Format != "" && o.Format != string(dataset.Rows) {
-		if err := input.Format(o.Format).Check(); err != nil {
-			errs = append(errs, fmt.Errorf("--custom-dataset-type: %w", err))
-		}
-	}
+	errs = append(errs, o.checkInput(), o.lengthOptions.validate(o.InputFile), o.warmupOptions.validate(), o.exportOptions.validate(), o.needs())
 	bad(!slices.Contains([]string{"auto", "live", "plain", "none"}, o.UI), "--ui must be auto, live, plain or none")
 	// What is checked again where it is used is checked here for all of it to
 	// be told at once.
@@ -72,6 +67,17 @@ func (o *options) validate() error {
 	if o.Search != "" {
 		if _, _, _, err := parseSearch(o.Search); err != nil {
 			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkInput tells what is wrong with the flags that an input is read by.
+func (o *options) checkInput() error {
+	errs := []error{o.check(o.InputFile), o.synthesisOptions.validate(o.InputFile)}
+	if o.Format != "" && o.Format != string(dataset.Rows) {
+		if err := input.Format(o.Format).Check(); err != nil {
+			errs = append(errs, fmt.Errorf("--custom-dataset-type: %w", err))
 		}
 	}
 	return errors.Join(errs...)
@@ -116,6 +122,8 @@ func unmet(all []need) error {
 func (o *options) fits(w *workload) error {
 	agents, others := w.trees(), "conversations; the input holds agentic traces, whose lanes --concurrency sets"
 	const only = "agentic traces as --input-file"
+	hashed := w.file != nil && slices.Contains([]input.Format{input.Mooncake, input.Bailian}, w.file.Format)
+	lengths := hashed || w.file != nil && slices.Contains([]input.Format{input.Azure, input.BurstGPT}, w.file.Format)
 	return unmet([]need{
 		{o.Rate > 0 || strings.HasPrefix(o.Sweep, "rate=") || strings.HasPrefix(o.Search, "rate="), "--request-rate", !agents, others},
 		{o.Arrival != "", "--arrival-pattern", !agents, others},
@@ -124,6 +132,9 @@ func (o *options) fits(w *workload) error {
 		{o.Prefill > 0, "--prefill-concurrency", !agents, others},
 		{o.ConcRamp > 0, "--concurrency-ramp-duration", !agents, others},
 		{o.BlockSize > 0, "--isl-block-size", !agents, "hashed prompts of another format; agentic traces say theirs"},
+		{o.PrefixFactor != 1, "--synthesis-prefix-len-multiplier", hashed, "prompts of recorded blocks: a mooncake_trace or bailian_trace"},
+		{o.PrefixRoots != 1, "--synthesis-prefix-root-multiplier", hashed, "prompts of recorded blocks: a mooncake_trace or bailian_trace"},
+		{o.PromptFactor != 1, "--synthesis-prompt-len-multiplier", lengths, "prompts of recorded lengths: a mooncake_trace, bailian_trace, burst_gpt or azure_csv"},
 		{o.ends(), "--warmup-request-count", !agents, others + " and which have --agentic-warmup"},
 		{o.Barriers, "--replay-barriers", agents, only},
 		{o.Flattened, "--split-flattened-agents", agents, only},

@@ -20,19 +20,29 @@ import (
 
 // dataOptions say how prompts are read and counted.
 type dataOptions struct {
-	Tokenizer   string   `json:"tokenizer,omitempty"`
-	Fields      []string `json:"map,omitempty"`
-	Template    string   `json:"prompt_template,omitempty"`
-	Deduplicate bool     `json:"dataset_deduplicate,omitempty"`
-	Sample      string   `json:"dataset_sample,omitempty"`
-	Stratum     string   `json:"dataset_stratum,omitempty"`
-	Member      string   `json:"archive_member,omitempty"`
-	TokenEnv    string   `json:"dataset_token_env,omitempty"`
-	Cache       string   `json:"-"`
-	Look        bool     `json:"-"`
+	InputFile    string   `json:"input_file,omitempty"`
+	Format       string   `json:"format,omitempty"`
+	Order        string   `json:"sampling,omitempty"`
+	Limit        int      `json:"limit,omitempty"`
+	MaxInput     int      `json:"max_input,omitempty"`
+	BlockSize    int      `json:"block_size,omitempty"`
+	WholePrompts bool     `json:"whole_prompts,omitempty"`
+	MaxTokens    int      `json:"max_tokens,omitempty"`
+	Seed         int64    `json:"random_seed"`
+	Tokenizer    string   `json:"tokenizer,omitempty"`
+	Fields       []string `json:"map,omitempty"`
+	Template     string   `json:"prompt_template,omitempty"`
+	Deduplicate  bool     `json:"dataset_deduplicate,omitempty"`
+	Sample       string   `json:"dataset_sample,omitempty"`
+	Stratum      string   `json:"dataset_stratum,omitempty"`
+	Member       string   `json:"archive_member,omitempty"`
+	TokenEnv     string   `json:"dataset_token_env,omitempty"`
+	Cache        string   `json:"-"`
+	Look         bool     `json:"-"`
 }
 
 func (d *dataOptions) flags(f *pflag.FlagSet) {
+	f.StringVarP(&d.InputFile, "input-file", "f", "", "file, directory or URL to play, instead of synthetic prompts")
 	f.StringVar(&d.Tokenizer, "tokenizer", "", "tokenizer.json, a model's directory, or a model in the local Hugging Face cache; without one, lengths are estimated from bytes")
 	f.StringArrayVar(&d.Fields, "map", nil, "field of a dataset's rows, such as prompt=question; names: prompt, prompts, messages, conversations, request_body, system, output_len, output, id")
 	f.StringVar(&d.Template, "prompt-template", "", "prompt made of a row's fields, such as 'Translate: {{text}}', or @FILE")
@@ -43,6 +53,14 @@ func (d *dataOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.TokenEnv, "dataset-token-env", "", "environment variable that holds the bearer token of the input's URL")
 	f.StringVar(&d.Cache, "dataset-cache", "", "directory of downloaded datasets (default: fleetune/datasets in the user's cache)")
 	f.BoolVar(&d.Look, "preview", false, "show the input's figures and its first requests, and send nothing; with --json - as JSON")
+	f.StringVar(&d.Format, "custom-dataset-type", "", "format of the input: "+formatNames()+", dataset for rows with fields (default: detected)")
+	f.StringVar(&d.Order, "dataset-sampling-strategy", "", "sequential, random or shuffle")
+	f.IntVar(&d.Limit, "num-dataset-entries", 0, "play only so many entries, the first unless --dataset-sample says otherwise; of synthetic prompts, make so many and play them again and again")
+	f.IntVar(&d.MaxInput, "max-context-length", 0, "leave out requests with longer prompts, in tokens, and what follows them")
+	f.IntVar(&d.BlockSize, "isl-block-size", 0, "tokens of a hashed block, instead of the format's own")
+	f.BoolVar(&d.WholePrompts, "whole-prompts", false, "rows of a mooncake_trace's session are whole prompts, not what each turn adds")
+	f.IntVar(&d.MaxTokens, "max-tokens", 0, "output length of every request, instead of the workload's")
+	f.Int64Var(&d.Seed, "random-seed", 1, "seed of everything random")
 }
 
 // counter opens the tokenizer; without one the fallback counts.
@@ -115,11 +133,15 @@ func (o *options) dataset(ctx context.Context, counter token.Counter, words *tok
 		Input: input.Options{
 			Format: input.Format(o.Format), Seed: o.Seed, BlockSize: o.BlockSize, Limit: o.Limit, MaxInput: o.MaxInput, Counter: counter, Words: words,
 			Models: o.Models, IdleGap: o.IdleGap, IgnoreDelays: o.IgnoreDelays, ThinkTime: o.ThinkTime, DelayCap: o.DelayCap, DelayRatio: o.DelayRatio, WholePrompts: o.WholePrompts, Flattened: o.Flattened,
+			Synthesis: o.recipe(),
 		},
 		Fetch: dataset.Fetch{Cache: o.Cache, Token: secret, OnRetry: o.retrying}, Unpack: dataset.Unpack{Member: o.Member},
 		Map: fields, Template: template, Deduplicate: o.Deduplicate, Choice: choice, Stratum: o.Stratum,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, input.ErrTooLong):
+		return nil, fmt.Errorf("loading the input: %w (--max-context-length)", err)
+	case err != nil:
 		return nil, fmt.Errorf("loading the input: %w", err)
 	}
 	return d, nil

@@ -20,14 +20,22 @@ import (
 	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
-// exportOptions say which files of AIPerf's layout are written.
+// exportOptions say which files are written, those of AIPerf's layout and ours.
 type exportOptions struct {
+	JSON   string `json:"-"`
+	CSV    string `json:"-"`
+	Lines  string `json:"-"`
+	HTML   string `json:"-"`
 	AIPerf string `json:"-"`
 	Prefix string `json:"-"`
 	Level  string `json:"-"`
 }
 
 func (o *exportOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.JSON, "json", "", "write the report, or what --dry-run and --preview show, as JSON to a file, - for standard output")
+	f.StringVar(&o.CSV, "csv", "", "write the figures as CSV to a file")
+	f.StringVar(&o.Lines, "requests", "", "write every request as a line of JSON to a file")
+	f.StringVar(&o.HTML, "html", "", "write a page with charts to a file")
 	f.StringVar(&o.AIPerf, "aiperf-dir", "", "write AIPerf's files to a directory")
 	f.StringVar(&o.Level, "export-level", levelRecords, "files of that layout: summary, records (a line for every request) or raw (all that was sent and received, too)")
 	f.StringVar(&o.Prefix, "profile-export-prefix", "", "beginning of those files' names, instead of the usual ones")

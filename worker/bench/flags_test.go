@@ -64,6 +64,9 @@ func TestFlagsThatSayNothingAreRefused(t *testing.T) {
 		{[]string{"-f", agents, "--warmup-request-count", "5"}, "--agentic-warmup"},
 		{[]string{"-f", agents, "--isl-block-size", "8"}, "agentic traces say theirs"},
 		{[]string{"-f", rows, "--dag-fail-fast"}, "--dag-fail-fast needs agentic traces"},
+		{[]string{"--synthesis-prompt-len-multiplier", "2"}, "need --input-file"},
+		{[]string{"-f", rows, "--synthesis-prefix-root-multiplier", "0", "--synthesis-output-len-multiplier", "-1"}, "at least 1\n--synthesis: the output-len multiplier -1"},
+		{[]string{"-f", agents, "--synthesis-prompt-len-multiplier", "2"}, "needs prompts of recorded lengths"},
 	} {
 		_, err := call(t.Context(), append(c.args, "--dry-run")...)
 		require.ErrorContains(t, err, c.says, c.args)
@@ -110,6 +113,33 @@ func TestAPoolOfSyntheticPrompts(t *testing.T) {
 	for _, n := range seen {
 		require.Equal(t, 4, n, "each once a pass")
 	}
+}
+
+// A trace of other lengths is what is shown, and what is sent.
+func TestASynthesizedTraceIsShownAndSent(t *testing.T) {
+	trace := write(t, "trace.jsonl", `{"input_length":40,"output_length":9,"hash_ids":[1,2]}
+{"input_length":30,"output_length":2,"hash_ids":[1,3]}
+`)
+	args := []string{"--isl-block-size", "20", "--synthesis-prefix-len-multiplier", "2", "--synthesis-prompt-len-multiplier", "0.5", "--synthesis-max-osl", "5"}
+	out, err := call(t.Context(), append([]string{"analyze-trace", trace}, args...)...)
+	require.NoError(t, err)
+	require.Contains(t, out, "Note: prompts are not as recorded: shared prefixes 2 times as long, what each has of its own 0.5 times as long; the 2 of them have 95 tokens, recorded were 70.")
+	server := serve(t, nil)
+	args = append(args, "-u", server.URL, "-m", "m", "-f", trace, "-n", "2")
+	out, err = call(t.Context(), append(args, "--dry-run")...)
+	require.NoError(t, err)
+	require.Contains(t, out, "have 95 tokens")
+	out, err = call(t.Context(), args...)
+	require.NoError(t, err)
+	require.Contains(t, out, "have 95 tokens")
+	var sent []string
+	for _, r := range server.Recordings() {
+		sent = append(sent, r.PromptText())
+		require.LessOrEqual(t, r.Limit(), 5)
+	}
+	require.Len(t, sent, 2)
+	require.ElementsMatch(t, []int{50 * 4, 45 * 4}, []int{len(sent[0]), len(sent[1])}, "four bytes to a token")
+	require.Equal(t, sent[0][:160], sent[1][:160])
 }
 
 func write(t *testing.T, name, text string) string {

@@ -2,12 +2,9 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/fleetune/fleetune/worker/load"
@@ -15,13 +12,10 @@ import (
 	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/dataset"
 	"github.com/fleetune/fleetune/worker/load/drive"
-	"github.com/fleetune/fleetune/worker/load/endpoint"
 	"github.com/fleetune/fleetune/worker/load/input"
 	"github.com/fleetune/fleetune/worker/load/metrics"
-	"github.com/fleetune/fleetune/worker/load/pace"
 	"github.com/fleetune/fleetune/worker/load/play"
 	"github.com/fleetune/fleetune/worker/load/token"
-	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
 // workload is what the flags say to send.
@@ -92,69 +86,6 @@ func (o *options) synthetic(counter token.Counter, words *token.Words) (*workloa
 
 // trees are the workload's agentic traces, if it has any.
 func (w *workload) trees() bool { return w.file != nil && len(w.file.Trees) > 0 }
-
-func (o *options) target() (transport.Config, error) {
-	kind, err := endpoint.ParseKind(o.Endpoint)
-	if err != nil {
-		return transport.Config{}, fmt.Errorf("--endpoint-type: %w", err)
-	}
-	extra := map[string]json.RawMessage{}
-	for _, e := range o.Extra {
-		name, value, ok := strings.Cut(e, ":")
-		if !ok || name == "" {
-			return transport.Config{}, fmt.Errorf("--extra-inputs %q: want name:value", e)
-		}
-		raw := json.RawMessage(value)
-		if !json.Valid(raw) {
-			raw, _ = json.Marshal(value) // a string always encodes
-		}
-		extra[name] = raw
-	}
-	headers := http.Header{}
-	for _, h := range o.Headers {
-		name, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return transport.Config{}, errors.New("--header: want 'Name: value'")
-		}
-		headers.Add(strings.TrimSpace(name), strings.TrimSpace(value))
-	}
-	key := ""
-	if o.APIKeyEnv != "" {
-		if key = os.Getenv(o.APIKeyEnv); key == "" {
-			return transport.Config{}, fmt.Errorf("--api-key-env: %s is not set", o.APIKeyEnv)
-		}
-	}
-	return transport.Config{
-		URLs: o.URLs, Path: o.Path, Headers: headers, APIKey: key, Reuse: transport.Reuse(o.Reuse), Timeout: o.Timeout,
-		IdleTimeout: o.IdleTimeout, KeepAlive: o.KeepAlive, ConnectTimeout: o.ConnTimeout,
-		CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, InsecureTLS: o.InsecureTLS,
-		Options: endpoint.Options{Kind: kind, Stream: o.Streaming && kind.Streams(), IgnoreEOS: o.IgnoreEOS && kind.Streams(),
-			LegacyMaxTokens: o.LegacyTokens, Extra: extra},
-	}, nil
-}
-
-// shape is the load shape of the flags, the first of them that is asked for.
-func (o *options) shape() drive.Shape {
-	s := drive.Shape{
-		Concurrency: o.Concurrency, Prefill: o.Prefill, Arrival: pace.Arrival(o.Arrival), Smoothness: o.Smoothness,
-		ConcurrencyRamp: o.ConcRamp, PrefillRamp: o.PrefillRamp, RateRamp: o.RateRamp,
-		SpeedUp: o.SpeedUp, From: o.From, To: o.To, AutoOffset: o.AutoOffset && o.From == 0, Users: o.Users,
-	}
-	switch {
-	case o.Schedule:
-		s.Kind = drive.Schedule
-	case o.UserRate > 0:
-		s.Kind, s.Rate = drive.Users, o.UserRate
-		if o.InputFile == "" {
-			s.Turns = o.TurnsMean
-		}
-	case o.Rate > 0 || s.Arrival == pace.Burst:
-		s.Kind, s.Rate = drive.Open, o.Rate
-	default:
-		s.Kind, s.Concurrency = drive.Closed, max(1, o.Concurrency)
-	}
-	return s
-}
 
 // plan makes the plan of the n-th run.
 func (o *options) plan(w *workload, n int) (*load.Plan, error) {

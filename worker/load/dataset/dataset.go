@@ -208,7 +208,11 @@ func rows(f input.File, opt Options) (*Dataset, error) {
 		return nil, fmt.Errorf("%s has no rows below its first line: %w", f.Name, ErrShape)
 	}
 	if len(d.Conversations) == 0 {
-		return nil, fmt.Errorf("%s holds no usable request (of %d rows %d are empty and %d too long)", f.Name, d.Stats.Rows, d.Stats.Empty, d.Stats.TooLong)
+		err := fmt.Errorf("%s holds no usable request (of %d rows %d are empty and %d too long)", f.Name, d.Stats.Rows, d.Stats.Empty, d.Stats.TooLong)
+		if d.Stats.TooLong > 0 {
+			err = fmt.Errorf("%w: %w", err, input.ErrTooLong)
+		}
+		return nil, err
 	}
 	d.Stats.Fields = map[string]string{}
 	for what, field := range s.fields.places() {

@@ -213,7 +213,6 @@ func (s *shaper) shape(r record, number int) (*conversation.Conversation, error)
 	if text, ok := r.text(s.fields.System); ok && text != "" && s.fields.System != "" && c.Turns[0].Raw == nil {
 		c.Turns[0].Messages = append([]conversation.Message{conversation.Text("system", text)}, c.Turns[0].Messages...)
 	}
-	s.count(c)
 	out, err := s.output(r)
 	if err != nil {
 		return nil, err
@@ -221,6 +220,7 @@ func (s *shaper) shape(r record, number int) (*conversation.Conversation, error)
 	if last := &c.Turns[len(c.Turns)-1]; out > 0 {
 		last.MaxTokens = out
 	}
+	s.count(c)
 	return c, nil
 }
 
@@ -313,6 +313,7 @@ func (s *shaper) count(c *conversation.Conversation) {
 			t.InputTokens += s.opt.Counter.Count(m.Plain())
 		}
 	}
+	s.opt.Synthesis.Outputs(c)
 	c.Accumulate()
 }
 

@@ -65,7 +65,7 @@ func loadBailian(w *Workload, f File, opt Options) error {
 		slices.SortStableFunc(list, func(a, b *chat) int { return cmp.Compare(a.Turn, b.Turn) })
 		c := &conversation.Conversation{ID: fmt.Sprintf("chat-%d", root), Mode: conversation.Whole}
 		for i, l := range list {
-			l.hashed = hashed{c, i, l.HashIDs}
+			l.hashed.conv, l.hashed.turn = c, i
 			c.Turns = append(c.Turns, l.turn)
 		}
 		w.Conversations = append(w.Conversations, c)
@@ -123,16 +123,9 @@ func (c *chat) check(seed uint64, size int) error {
 	if err != nil {
 		return fmt.Errorf("timestamp: %w", err)
 	}
-	fill, err := blocks(seed, c.HashIDs, size, *c.InputLength)
-	if err != nil {
-		return err
-	}
-	if rest := *c.InputLength - len(fill)*size; rest > 0 {
-		fill = append(fill, conversation.Fill{Seed: conversation.Number(seed^1, *c.ChatID), Tokens: rest})
-	}
-	c.turn = conversation.Turn{Messages: []conversation.Message{conversation.Filler("user", fill...)}, InputTokens: *c.InputLength,
-		MaxTokens: max(0, c.OutputLength), At: &at}
-	return nil
+	c.turn = conversation.Turn{MaxTokens: max(0, c.OutputLength), At: &at}
+	c.hashed = hashed{ids: c.HashIDs, size: size, tokens: *c.InputLength, seed: seed, own: conversation.Number(seed^1, *c.ChatID)}
+	return c.hashed.check()
 }
 
 func ancestor(parent map[int64]int64, id int64) (int64, error) {

@@ -129,9 +129,8 @@ func (t *table) row(w *Workload, row []string) error {
 	if t.session >= 0 && t.session < len(row) && row[t.session] != "" {
 		id += "-" + row[t.session]
 	}
-	w.Conversations = append(w.Conversations, &conversation.Conversation{ID: id, Turns: []conversation.Turn{{
-		Messages:    []conversation.Message{conversation.Filler("user", conversation.Fill{Seed: conversation.Number(t.seed, number), Tokens: in})},
-		InputTokens: in, MaxTokens: out, At: &at,
-	}}})
+	c := &conversation.Conversation{ID: id, Turns: []conversation.Turn{{MaxTokens: out, At: &at}}}
+	w.Conversations = append(w.Conversations, c)
+	w.hashes = append(w.hashes, hashed{conv: c, size: 1, tokens: in, own: conversation.Number(t.seed, number)})
 	return nil
 }

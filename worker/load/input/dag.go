@@ -101,7 +101,6 @@ func loadDAG(w *Workload, f File, opt Options) error {
 		if err != nil && !found.add(err) {
 			break
 		}
-		lengths(t)
 		w.Trees = append(w.Trees, t)
 	}
 	for _, l := range g.order { // a ring of sessions has no root to reach it from

@@ -9,23 +9,45 @@ import (
 // Requests may not be longer than this many tokens, nor have more blocks.
 const maxBlocks = 1 << 20
 
-// blocks makes filler of hashed blocks: the same id gives the same text at any
-// length, so a partial block is the beginning of the full one.
-func blocks(seed uint64, ids []int64, size, input int) ([]conversation.Fill, error) {
-	if len(ids) > maxBlocks || input > maxLength {
-		return nil, fmt.Errorf("a prompt of %d tokens in %d blocks is too long", input, len(ids))
+// hashed is a prompt as traces record it: a length, and the ids of blocks that
+// it begins with. The turn's text is made of it once all files are read.
+type hashed struct {
+	conv *conversation.Conversation
+	turn int
+	ids  []int64
+	// size of a block and length of the prompt, in tokens.
+	size, tokens int
+	// blocks are filled by a seed of the format, what is beyond them by one of
+	// the prompt's own.
+	seed, own uint64
+}
+
+// check refuses what is too long, and blocks beyond the prompt's end.
+func (h *hashed) check() error {
+	switch {
+	case len(h.ids) > maxBlocks || h.tokens > maxLength:
+		return fmt.Errorf("a prompt of %d tokens in %d blocks is too long", h.tokens, len(h.ids))
+	case len(h.ids) > (h.tokens+h.size-1)/h.size:
+		return fmt.Errorf("%d blocks of %d are more than %d tokens need", len(h.ids), h.size, h.tokens)
 	}
-	if len(ids) > (input+size-1)/size {
-		return nil, fmt.Errorf("%d blocks of %d are more than %d tokens need", len(ids), size, input)
-	}
-	var out []conversation.Fill
-	left := input
-	for _, id := range ids {
-		n := min(size, left)
-		out = append(out, conversation.Fill{Seed: conversation.Number(seed, id), Tokens: n})
+	return nil
+}
+
+// fill makes the turn's message. The same id gives the same text at any length,
+// so a partial block is the beginning of the full one.
+func (h *hashed) fill() {
+	var fill []conversation.Fill
+	left := h.tokens
+	for _, id := range h.ids {
+		n := min(h.size, left)
+		fill = append(fill, conversation.Fill{Seed: conversation.Number(h.seed, id), Tokens: n})
 		left -= n
 	}
-	return out, nil
+	if left > 0 {
+		fill = append(fill, conversation.Fill{Seed: h.own, Tokens: left})
+	}
+	t := &h.conv.Turns[h.turn]
+	t.Messages, t.InputTokens = []conversation.Message{conversation.Filler("user", fill...)}, h.tokens
 }
 
 // prefixes is an ideal prefix cache that never forgets.
@@ -41,13 +63,6 @@ func (p prefixes) hits(ids []int64) int {
 		p[id] = true
 	}
 	return n
-}
-
-// hashed is a turn with the ids of its prompt's blocks.
-type hashed struct {
-	conv *conversation.Conversation
-	turn int
-	ids  []int64
 }
 
 // cacheHits counts what an ideal prefix cache would hold of each prompt that is

@@ -529,14 +529,21 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"data":[{"session_id":"s","payloads":[{"messages":[{"role":"user","content":"a"}]}]}]}`), 10)
 	f.Add([]byte(`{"text":"a","images":["u"]}`), 11)
 	f.Fuzz(func(t *testing.T, data []byte, format int) {
+		longer, shorter := 1.5, 0.5
 		opt := Options{Format: Formats()[uint(format)%uint(len(Formats()))], Counter: token.Bytes{}}
-		w, err := decode([]File{{"in", data}}, opt)
-		if err != nil {
-			return
+		for _, opt.Synthesis = range []Synthesis{{}, {PrefixLength: &longer, PromptLength: &shorter}, {Roots: 2, OutputLength: &longer, MaxOutput: 9}} {
+			loadFuzzed(t, data, opt)
 		}
-		for _, tr := range w.Trees {
-			require.NoError(t, tr.Validate())
-		}
-		_, _ = Detect(data)
 	})
+}
+
+func loadFuzzed(t *testing.T, data []byte, opt Options) {
+	w, err := Decode([]File{{"in", data}}, opt)
+	if err != nil {
+		return
+	}
+	for _, tr := range w.Trees {
+		require.NoError(t, tr.Validate())
+	}
+	_, _ = Detect(data)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/fleetune/fleetune/worker/load/conversation"
 	"github.com/fleetune/fleetune/worker/load/endpoint"
@@ -42,12 +41,8 @@ type mooncake struct {
 func loadMooncake(w *Workload, f File, opt Options) error {
 	m := &mooncake{w: w, opt: opt, file: f, seed: conversation.Seed(opt.Seed, "mooncake"), size: cmp.Or(opt.BlockSize, 512),
 		sessions: map[string]*conversation.Conversation{}, last: map[*conversation.Conversation][]int64{}, twice: map[*conversation.Conversation]bool{}}
-	before := len(w.Conversations)
 	if err := eachLine(f, m.row); err != nil {
 		return err
-	}
-	for _, c := range w.Conversations[before:] {
-		c.Accumulate()
 	}
 	if n := len(m.twice); n > 0 {
 		w.Notes = append(w.Notes, fmt.Sprintf("%s: in %d sessions rows begin with the blocks of the row before, as whole prompts do; "+
@@ -65,7 +60,7 @@ func (m *mooncake) row(_ int, line []byte) error {
 	if m.w.Rows++; len(m.sessions) == 0 {
 		m.w.ignored(m.file, line, &l)
 	}
-	t, err := l.turn(m, number)
+	t, err := l.turn(m.opt)
 	if err != nil {
 		return err
 	}
@@ -82,8 +77,12 @@ func (m *mooncake) row(_ int, line []byte) error {
 	if c.Mode != mode {
 		return fmt.Errorf("session_id %q: rows with messages, which are whole prompts, and rows without do not go together", l.SessionID)
 	}
-	if l.HashIDs != nil {
-		m.w.hashes = append(m.w.hashes, hashed{c, len(c.Turns), l.HashIDs})
+	if l.InputLength != nil {
+		h := hashed{conv: c, turn: len(c.Turns), ids: l.HashIDs, size: m.size, tokens: *l.InputLength, seed: m.seed, own: conversation.Number(m.seed^1, number)}
+		if err := h.check(); err != nil {
+			return err
+		}
+		m.w.hashes = append(m.w.hashes, h)
 		m.compare(c, &l)
 	}
 	c.Turns = append(c.Turns, t)
@@ -93,7 +92,7 @@ func (m *mooncake) row(_ int, line []byte) error {
 // compare looks whether a row that should be what a turn adds has the prompt
 // before in it.
 func (m *mooncake) compare(c *conversation.Conversation, l *mooncakeLine) {
-	if c.Mode == conversation.Whole || l.SessionID == "" {
+	if c.Mode == conversation.Whole || l.SessionID == "" || l.HashIDs == nil {
 		return
 	}
 	last := m.last[c]
@@ -103,41 +102,18 @@ func (m *mooncake) compare(c *conversation.Conversation, l *mooncakeLine) {
 	}
 }
 
-func (l *mooncakeLine) turn(m *mooncake, number int64) (conversation.Turn, error) {
+// turn is the row's request, save for a prompt that is only a length.
+func (l *mooncakeLine) turn(opt Options) (conversation.Turn, error) {
 	t := conversation.Turn{MaxTokens: l.OutputLength, Tools: l.Tools, Extra: l.Extra}
-	if err := l.check(); err != nil {
+	if err := errors.Join(l.check(), pauses(&t, l.Timestamp, l.Delay)); err != nil {
 		return t, err
 	}
-	var err error
-	if l.Timestamp != nil {
-		at, spanErr := span(*l.Timestamp, time.Millisecond)
-		if spanErr != nil {
-			return t, fmt.Errorf("timestamp: %w", spanErr)
-		}
-		t.At = &at
+	if l.TextInput != nil {
+		t.Messages, t.InputTokens = []conversation.Message{conversation.Text("user", *l.TextInput)}, opt.Counter.Count(*l.TextInput)
 	}
-	if l.Delay != nil {
-		if t.Delay, err = span(*l.Delay, time.Millisecond); err != nil {
-			return t, fmt.Errorf("delay: %w", err)
-		}
-	}
-	switch {
-	case l.TextInput != nil:
-		t.Messages, t.InputTokens = []conversation.Message{conversation.Text("user", *l.TextInput)}, m.opt.Counter.Count(*l.TextInput)
-	case l.Messages != nil:
-		for _, x := range l.Messages {
-			t.Messages = append(t.Messages, conversation.Message{Message: x})
-			t.InputTokens += m.opt.Counter.Count(x.Plain())
-		}
-	default:
-		fill, err := blocks(m.seed, l.HashIDs, m.size, *l.InputLength)
-		if err != nil {
-			return t, err
-		}
-		if rest := *l.InputLength - len(fill)*m.size; rest > 0 {
-			fill = append(fill, conversation.Fill{Seed: conversation.Number(m.seed^1, number), Tokens: rest})
-		}
-		t.Messages, t.InputTokens = []conversation.Message{conversation.Filler("user", fill...)}, *l.InputLength
+	for _, x := range l.Messages {
+		t.Messages = append(t.Messages, conversation.Message{Message: x})
+		t.InputTokens += opt.Counter.Count(x.Plain())
 	}
 	return t, nil
 }

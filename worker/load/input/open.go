@@ -90,6 +90,8 @@ type Options struct {
 	// WholePrompts reads the rows of a Mooncake session as whole prompts, not as
 	// what each turn adds.
 	WholePrompts bool
+	// Synthesis changes the lengths and prefixes that are recorded.
+	Synthesis Synthesis
 	// Flattened tells the agents of an agentic trace apart that were recorded
 	// in one list.
 	Flattened bool
@@ -157,6 +159,9 @@ func Decode(files []File, opt Options) (*Workload, error) {
 		return nil, err
 	}
 	w.Format = opt.Format
+	if err := w.shape(opt); err != nil {
+		return nil, fmt.Errorf("%s: %w", files[0].Name, err)
+	}
 	w.use(opt.Words)
 	w.delays(opt)
 	w.endLonger(opt.MaxInput)
@@ -164,9 +169,47 @@ func Decode(files []File, opt Options) (*Workload, error) {
 	w.hashes = nil
 	w.limit(opt.Limit)
 	if len(w.Conversations) == 0 && len(w.Trees) == 0 {
-		return nil, fmt.Errorf("%s holds no usable request", files[0].Name)
+		return nil, w.empty(files[0].Name, opt)
 	}
 	return w, nil
+}
+
+// shape makes prompts of the lengths that are recorded, or of others where the
+// options say so. Replies come first: what a turn adds is counted with them.
+func (w *Workload) shape(opt Options) error {
+	if err := w.synthesize(&opt.Synthesis, opt.Seed); err != nil {
+		return err
+	}
+	for i := range w.hashes {
+		w.hashes[i].fill()
+	}
+	for _, c := range w.all() {
+		opt.Synthesis.Outputs(c)
+	}
+	for _, c := range w.Conversations {
+		c.Accumulate()
+	}
+	if w.Format == DAG {
+		for _, t := range w.Trees {
+			lengths(t)
+		}
+	}
+	return nil
+}
+
+// ErrTooLong is returned when no request is short enough.
+var ErrTooLong = errors.New("every request is too long, or follows one that is")
+
+// empty says why there is nothing to send.
+func (w *Workload) empty(name string, opt Options) error {
+	const nothing = "%s holds no usable request"
+	switch {
+	case w.TooLong > 0:
+		return fmt.Errorf(nothing+" of at most %d tokens (%d were left out): %w", name, opt.MaxInput, w.TooLong, ErrTooLong)
+	case w.Skipped > 0:
+		return fmt.Errorf(nothing+": all %d were left out", name, w.Skipped)
+	}
+	return fmt.Errorf(nothing, name)
 }
 
 // detectAll tells the one format that all files have.

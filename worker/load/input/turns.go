@@ -23,13 +23,33 @@ type turnLine struct {
 	Video       *string                    `json:"video"`
 	Videos      []string                   `json:"videos"`
 	Role        string                     `json:"role"`
-	Timestamp   *float64                   `json:"timestamp"`
-	Delay       *float64                   `json:"delay"`
 	MaxTokens   int                        `json:"max_tokens"`
 	Output      int                        `json:"output_length"`
+	Timestamp   *float64                   `json:"timestamp"`
+	Delay       *float64                   `json:"delay"`
 	Model       string                     `json:"model"`
 	Extra       map[string]json.RawMessage `json:"extra"`
 	RequestBody json.RawMessage            `json:"request_body"`
+}
+
+// pauses reads when a turn is sent, in ms: at an instant of its own, or so long
+// after the end of the turn before.
+func pauses(t *conversation.Turn, timestamp, delay *float64) error {
+	var errs []error
+	read := func(name string, x *float64) (d time.Duration) {
+		if x != nil {
+			var err error
+			if d, err = span(*x, time.Millisecond); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+		return d
+	}
+	if at := read("timestamp", timestamp); timestamp != nil {
+		t.At = &at
+	}
+	t.Delay = read("delay", delay)
+	return errors.Join(errs...)
 }
 
 // sessionLine is a multi_turn line.
@@ -55,7 +75,6 @@ func loadTurns(w *Workload, f File, opt Options) error {
 		if err != nil {
 			return err
 		}
-		c.Accumulate()
 		w.Conversations = append(w.Conversations, c)
 		return nil
 	})
@@ -110,18 +129,8 @@ func (l *turnLine) turn(opt Options) (conversation.Turn, error) {
 	if l.MaxTokens < 0 || l.Output < 0 || l.MaxTokens > 0 && l.Output > 0 {
 		return t, errors.New("want one of max_tokens and output_length, not below 0")
 	}
-	if l.Timestamp != nil {
-		at, err := span(*l.Timestamp, time.Millisecond)
-		if err != nil {
-			return t, fmt.Errorf("timestamp: %w", err)
-		}
-		t.At = &at
-	}
-	if l.Delay != nil {
-		var err error
-		if t.Delay, err = span(*l.Delay, time.Millisecond); err != nil {
-			return t, fmt.Errorf("delay: %w", err)
-		}
+	if err := pauses(&t, l.Timestamp, l.Delay); err != nil {
+		return t, err
 	}
 	if l.RequestBody != nil {
 		return t, l.rawBody(&t, opt)
