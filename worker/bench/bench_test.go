@@ -246,10 +246,14 @@ func TestEveryLoadShape(t *testing.T) {
 		"cancel":   {[]string{"-n", "4", "--request-cancellation-rate", "50", "--prefill-concurrency", "1"}, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
+			server := server
+			if name == "cancel" { // what is hung up on may come when the command is long over
+				server = serve(t, nil)
+			}
 			server.Forget()
 			_, err := call(t.Context(), append([]string{"-u", server.URL, "-m", "m"}, c.args...)...)
 			require.NoError(t, err)
-			if name == "cancel" { // a server need not see a request that is hung up on at once
+			if name == "cancel" { // or not at all
 				require.LessOrEqual(t, len(server.Recordings()), c.want)
 				require.NotEmpty(t, server.Recordings())
 				return
