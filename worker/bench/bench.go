@@ -63,7 +63,7 @@ func Command(fleet Fleet) *cobra.Command {
 	o.flags(c.Flags())
 	c.Flags().SortFlags = false
 	complete(c)
-	c.AddCommand(compareCommand(), analyzeCommand(), plotCommand(), lanesCommand())
+	c.AddCommand(compareCommand(), analyzeCommand(), plotCommand(), lanesCommand(), turnsCommand())
 	return c
 }
 
