@@ -18,7 +18,8 @@ type agenticOptions struct {
 	StartMin     float64       `json:"trajectory_start_min_ratio"`
 	StartMax     float64       `json:"trajectory_start_max_ratio"`
 	CacheBust    string        `json:"cache_bust,omitempty"`
-	IdleGap      float64       `json:"trace_idle_gap_cap_s,omitempty"`
+	IdleGap      float64       `json:"trace_idle_gap_cut_s,omitempty"`
+	TreeIdle     time.Duration `json:"trace_idle_gap_cap_ns,omitempty"`
 	SystemIdle   time.Duration `json:"system_idle_gap_cap_ns,omitempty"`
 	LaneCap      time.Duration `json:"lane_start_cap_ns,omitempty"`
 	DelayCap     float64       `json:"inter_turn_delay_cap_s,omitempty"`
@@ -44,7 +45,8 @@ func (o *agenticOptions) flags(f *pflag.FlagSet) {
 	f.Float64Var(&o.StartMin, "trajectory-start-min-ratio", usualStartMin, "earliest start inside an agentic trace, as a share of it")
 	f.Float64Var(&o.StartMax, "trajectory-start-max-ratio", usualStartMax, "latest start inside an agentic trace")
 	f.StringVar(&o.CacheBust, "cache-bust", "", "none, system_prefix, system_suffix, first_turn_prefix or first_turn_suffix; with warmup_isolation_ before it, of the warm-up alone")
-	f.Float64Var(&o.IdleGap, "trace-idle-gap-cap-seconds", 0, "longest gap between requests of a trace, s")
+	durationVar(f, &o.TreeIdle, "trace-idle-gap-cap-seconds", 0, time.Second, "longest time in which nothing of a trace is in flight")
+	f.Float64Var(&o.IdleGap, "trace-idle-gap-cut-seconds", 0, "cut what recorded gaps between requests of a trace are longer, s, before lanes take it up")
 	durationVar(f, &o.SystemIdle, "system-idle-gap-cap", 0, time.Second, "longest time in which nothing at all happens")
 	durationVar(f, &o.LaneCap, "lane-start-cap", 0, time.Second, "longest wait for a lane's first request")
 	f.Float64Var(&o.DelayCap, "inter-turn-delay-cap-seconds", 0, "longest pause between turns, s")
@@ -53,8 +55,8 @@ func (o *agenticOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Burst, "burst-phase-starts", false, "start every lane at once")
 	f.BoolVar(&o.Wrap, "allow-dataset-wrap", false, "let lanes share traces")
 	f.BoolVar(&o.AgentWarmup, "agentic-warmup", true, "fill the server's caches before an agentic replay")
-	f.DurationVar(&o.WarmCap, "agentic-warmup-cap", time.Minute, "longest time over which that is spread; 0 for as long as was recorded")
-	f.DurationVar(&o.Pressure, "agentic-cache-warmup-duration", 0, "play agentic traces on without delays for so long before measuring")
+	durationVar(f, &o.WarmCap, "agentic-warmup-cap", time.Minute, time.Second, "longest time over which that is spread; 0 for as long as was recorded")
+	durationVar(f, &o.Pressure, "agentic-cache-warmup-duration", 0, time.Second, "play agentic traces on without delays for so long before measuring")
 	f.IntVar(&o.Quota, "warmup-requests-per-lane", 0, "end that stage of a lane after so many requests")
 	f.BoolVar(&o.Barriers, "replay-barriers", false, "keep the recorded order of requests between the agents of a trace")
 	f.BoolVar(&o.Flattened, "split-flattened-agents", false, "tell agents apart that were recorded in one list, by their prompts")
@@ -105,6 +107,7 @@ func (o *options) lock(given *pflag.FlagSet) error {
 		{o.InputFile == "", "--input-file must name agentic traces"},
 		{o.Duration < agentXLeast, fmt.Sprintf("--benchmark-duration must be at least %v", agentXLeast)},
 		{o.MaxInput > 0, "--max-context-length must not leave out long prompts"},
+		{o.IdleGap > 0, "--trace-idle-gap-cut-seconds must not change the recording; --trace-idle-gap-cap-seconds may be set"},
 		{!given.Changed("random-seed"), "--random-seed must be given"},
 	} {
 		if rule.broken {

@@ -9,7 +9,7 @@ import (
 
 // inputFlags are those of the command's flags that say how an input is read.
 var inputFlags = []string{"custom-dataset-type", "isl-block-size", "whole-prompts", "split-flattened-agents", "num-dataset-entries", "max-context-length",
-	"tokenizer", "map", "prompt-template", "archive-member", "dataset-token-env", "dataset-cache", "random-seed", "trace-idle-gap-cap-seconds",
+	"tokenizer", "map", "prompt-template", "archive-member", "dataset-token-env", "dataset-cache", "random-seed", "trace-idle-gap-cut-seconds",
 	"synthesis-prefix-len-multiplier", "synthesis-prefix-root-multiplier", "synthesis-prompt-len-multiplier", "synthesis-output-len-multiplier", "synthesis-max-osl"}
 
 func analyzeCommand() *cobra.Command {

@@ -75,6 +75,7 @@ func describe(b *strings.Builder, p *load.Plan) {
 		c := p.Agentic.Config
 		fmt.Fprintf(b, "Load: agentic replay on %d lanes, starting at %g to %g of each trace\n", c.Lanes, c.StartMin, c.StartMax)
 		fmt.Fprintf(b, "End: requests %d, trees %d, duration %v (0: none)\n", c.MaxRequests, c.MaxTrees, p.Profile.Duration)
+		fmt.Fprintf(b, "Longest idle time: of a trace %v, of all together %v; a lane's first request within %v (0: as recorded)\n", c.TreeIdleCap, c.IdleCap, c.LaneCap)
 		return
 	}
 	fmt.Fprintf(b, "Load: %s; concurrency %d, rate %g/s, users %d (0: none)\n", s.Kind, s.Concurrency, s.Rate, s.Users)

@@ -58,7 +58,7 @@ var aliases = map[string]string{ //nolint:gosec // names of flags
 	"conversation-turn-stddev": "session-turns-stddev", "conversation-turn-delay-mean": "session-turn-delay-mean",
 	"conversation-turn-delay-stddev": "session-turn-delay-stddev", "conversation-turn-delay-ratio": "session-turn-delay-ratio",
 	"synthesis-speedup-ratio": "fixed-schedule-speedup", "synthesis-max-isl": "max-context-length", "benchmark-grace": "benchmark-grace-period",
-	"arrival-mode": "arrival-pattern", "prefix-prompt-pool-size": "num-prefix-prompts", "system-idle-gap-cap-seconds": "system-idle-gap-cap",
+	"arrival-mode": "arrival-pattern", "prefix-prompt-pool-size": "num-prefix-prompts", "system-idle-gap-cap-seconds": "system-idle-gap-cap", "trace-idle-gap-cap": "trace-idle-gap-cap-seconds",
 	"artifact-dir": "aiperf-dir", "output-artifact-dir": "aiperf-dir",
 	"profile-runs": "num-profile-runs", "seed": "random-seed",
 }

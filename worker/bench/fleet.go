@@ -57,7 +57,7 @@ func (o *fleetOptions) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.Workers, "workers", 0, "put the load on the server from so many workers of the fleet, together")
 	f.StringVar(&o.Pool, "worker-pool", "", "pool of those workers")
 	f.StringVar(&o.Accelerator, "worker-accelerator", "", "device that each leases for it: cpu, gpu, a vendor or part of a model name")
-	f.DurationVar(&o.WorkersWait, "workers-wait", time.Minute, "how long to wait until all of them are free")
+	durationVar(f, &o.WorkersWait, "workers-wait", time.Minute, time.Second, "how long to wait until all of them are free")
 }
 
 const (

@@ -140,7 +140,7 @@ func (o *options) agentic(p *load.Plan, w *workload) error {
 	cfg := agentic.Config{
 		Order: order, Trees: w.file.Trees, Lanes: max(1, o.Concurrency), Seed: o.Seed, StartMin: o.StartMin, StartMax: o.StartMax,
 		AllowWrap: o.Wrap, Marker: marker, Benchmark: fmt.Sprintf("%d-%d", o.Seed, time.Now().UnixNano()),
-		LaneCap: o.LaneCap, IdleCap: o.SystemIdle, WarmCap: o.WarmCap, Burst: o.Burst, NoDelays: o.IgnoreDelays, MaxTrees: o.Sessions, MaxRequests: o.Requests,
+		LaneCap: o.LaneCap, TreeIdleCap: o.TreeIdle, IdleCap: o.SystemIdle, WarmCap: o.WarmCap, Burst: o.Burst, NoDelays: o.IgnoreDelays, MaxTrees: o.Sessions, MaxRequests: o.Requests,
 		Barriers: o.Barriers, FailFast: o.FailFast,
 	}
 	timed := w.file.Trees[0].Timed

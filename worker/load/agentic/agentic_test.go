@@ -67,6 +67,7 @@ type stage struct {
 	begin   time.Time
 	sends   []sent
 	service time.Duration
+	ended   time.Duration // of profiling
 	// hooks, all optional
 	park   func(s Send)
 	answer func(s Send) Outcome
@@ -133,6 +134,7 @@ func replay(t *testing.T, cfg Config, w *stage, duration time.Duration, warm boo
 		}
 		w.begin = time.Now()
 		require.NoError(t, r.Profile(t.Context()))
+		w.ended = time.Since(w.begin)
 	})
 	return m
 }
@@ -245,6 +247,7 @@ func checkPool(t *rapid.T) {
 		MaxTrees: rapid.IntRange(1, 20).Draw(t, "trees"), Benchmark: "b"}
 	cfg.LaneCap = time.Duration(rapid.IntRange(0, 20).Draw(t, "cap")) * time.Second
 	cfg.IdleCap = time.Duration(rapid.IntRange(0, 20).Draw(t, "idle")) * time.Second
+	cfg.TreeIdleCap = time.Duration(rapid.IntRange(0, 20).Draw(t, "tree idle")) * time.Second
 	play := newGame(t, cfg)
 	m := play.m
 	initial := map[*tree.Tree]int{}
@@ -261,10 +264,27 @@ func checkPool(t *rapid.T) {
 		for tr, n := range count {
 			require.LessOrEqual(t, n, max(1, initial[tr]), "trace %s", tr.ID)
 		}
+		for _, l := range m.lanes {
+			checkIdle(t, l, cfg.TreeIdleCap)
+		}
 		require.Len(t, m.pool.order, len(trees), "the pool keeps every trace")
 		require.True(t, maps.Equal(count, nonzero(m.pool.live)), "claims and lanes agree")
 	}
 	play.finish()
+}
+
+// checkIdle holds a tree's idle time within its cap.
+func checkIdle(t *rapid.T, l *live, limit time.Duration) {
+	if l == nil || limit == 0 || l.inFlight > 0 {
+		return
+	}
+	next, found := time.Duration(0), false
+	for _, s := range l.sessions {
+		if s != nil && s.timer != nil && (!found || s.timer.at < next) {
+			next, found = s.timer.at, true
+		}
+	}
+	require.True(t, !found || next <= l.idleSince+limit, "idle since %v, next at %v", l.idleSince, next)
 }
 
 func nonzero(in map[*tree.Tree]int) map[*tree.Tree]int {

@@ -73,7 +73,8 @@ func (m *Machine) Returned(r Ref, now time.Duration, how Outcome) {
 	if s.state != inFlight {
 		panic("agentic: a request returned that was not out")
 	}
-	m.inFlight--
+	m.landed(r.tree, now)
+	defer m.capIdle(r.tree)
 	if m.cfg.FailFast && how != OK && r.stream > 0 && !m.stopped {
 		m.ChildFailed = true
 		m.Stop()
@@ -99,7 +100,8 @@ func (m *Machine) Refused(r Ref, now time.Duration) {
 	if s.state != inFlight {
 		panic("agentic: a request was refused that was not out")
 	}
-	m.inFlight--
+	m.landed(r.tree, now)
+	defer m.capIdle(r.tree)
 	if m.press == nil {
 		m.issued--
 	}
@@ -266,6 +268,7 @@ func (m *Machine) drain(t *live, now time.Duration) {
 		return
 	}
 	l := m.open(t.lane, next)
+	l.idleSince = now
 	m.lanes[t.lane] = l
 	shot := fresh(next)
 	m.restore(l, shot)
@@ -274,4 +277,5 @@ func (m *Machine) drain(t *live, now time.Duration) {
 			m.due(Ref{l, i}, now+shot[i].offset, now)
 		}
 	}
+	m.capIdle(l)
 }

@@ -35,6 +35,9 @@ type live struct {
 	rootOver    bool
 	outstanding int
 	drained     bool
+	// inFlight requests of the tree, and since when there are none.
+	inFlight  int
+	idleSince time.Duration
 }
 
 // state is where a session stands.
@@ -165,7 +168,7 @@ func (m *Machine) Warmup() []Send {
 			lead := time.Duration(0)
 			if t.tree.Timed && !m.cfg.Burst && !m.cfg.NoDelays {
 				lead = max(0, m.plans[lane].at-t.tree.Streams[i].Starts[s.next-1])
-				for _, limit := range []time.Duration{m.cfg.LaneCap, m.cfg.IdleCap, m.cfg.WarmCap} {
+				for _, limit := range []time.Duration{m.cfg.LaneCap, m.cfg.TreeIdleCap, m.cfg.IdleCap, m.cfg.WarmCap} {
 					if limit > 0 {
 						lead = min(lead, limit)
 					}
@@ -189,6 +192,7 @@ func (m *Machine) Start(now time.Duration) {
 		if t == nil {
 			continue // it ended under pressure
 		}
+		t.idleSince = now
 		shift := m.shift(lane)
 		wait := func(stream int) time.Duration {
 			if m.cfg.NoDelays {
@@ -207,6 +211,7 @@ func (m *Machine) Start(now time.Duration) {
 				s.ready = now + max(0, wait(i))
 			}
 		}
+		m.capIdle(t)
 	}
 }
 
@@ -249,7 +254,8 @@ func (m *Machine) Done() bool { return m.inFlight == 0 && len(m.timers) == 0 }
 func (m *Machine) Advance(now time.Duration) []Send {
 	m.skipIdle(now)
 	var out []Send
-	for len(m.timers) > 0 && m.timers[0].at <= now {
+	// What will never be sent need not wait for its time.
+	for len(m.timers) > 0 && (m.timers[0].at <= now || m.full()) {
 		t := heap.Pop(&m.timers).(*timer)
 		s := t.tree.sessions[t.stream]
 		s.timer = nil
@@ -275,6 +281,7 @@ func (m *Machine) send(r Ref, due, now time.Duration) Send {
 	s.sent[s.next] = true
 	s.state = inFlight
 	m.inFlight++
+	r.tree.inFlight++
 	m.spawn(r, s.next, now, true)
 	if m.press != nil {
 		m.press.issued[r.tree.lane]++
@@ -283,22 +290,6 @@ func (m *Machine) send(r Ref, due, now time.Duration) Send {
 	m.issued++
 	m.Counters.RequestsIssued++
 	return Send{Ref: r, Turn: s.next, Due: due}
-}
-
-// skipIdle moves all timers together when nothing happens for too long.
-func (m *Machine) skipIdle(now time.Duration) {
-	if m.cfg.IdleCap <= 0 || m.press != nil || m.inFlight > 0 || len(m.timers) == 0 {
-		return
-	}
-	jump := m.timers[0].at - now - m.cfg.IdleCap
-	if jump <= 0 {
-		return
-	}
-	for _, t := range m.timers { // equal moves keep the heap in order
-		t.at -= jump
-	}
-	m.Counters.IdleJumps++
-	m.Counters.IdleSkipped += jump
 }
 
 // Stop ends the replay: what waits is dropped, what is out may return.

@@ -36,9 +36,10 @@ type Config struct {
 	Marker    play.Target
 	// Benchmark names the run; markers of two runs differ by it.
 	Benchmark string
-	// LaneCap bounds the wait for a lane's first request, IdleCap the time in
-	// which nothing at all happens; 0 for none.
-	LaneCap, IdleCap time.Duration
+	// LaneCap bounds the wait for a lane's first request, TreeIdleCap the time in
+	// which nothing of a tree is in flight, IdleCap that in which nothing at all
+	// is; 0 for none.
+	LaneCap, TreeIdleCap, IdleCap time.Duration
 	// WarmCap bounds the time over which the warm-up is spread; 0 for as long
 	// as was recorded, within the other caps.
 	WarmCap time.Duration

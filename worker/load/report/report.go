@@ -155,6 +155,10 @@ func notes(res *load.Result) []string {
 	if b := res.Branches; b != nil && b.Overflows*100 > b.RequestsIssued {
 		out = append(out, fmt.Sprintf("%d of %d requests overflowed the model's context: more than 1 %%, so the run does not count", b.Overflows, b.RequestsIssued))
 	}
+	if b := res.Branches; b != nil && b.IdleSkipped+b.TreeIdleSkipped > 0 {
+		out = append(out, fmt.Sprintf("recorded silence was cut short: %v of it where all was idle (%d ×), %v where one trace was (%d ×)",
+			b.IdleSkipped.Round(time.Millisecond), b.IdleJumps, b.TreeIdleSkipped.Round(time.Millisecond), b.TreeIdleJumps))
+	}
 	out = append(out, together(res.Shares)...)
 	if res.ServerNote != "" {
 		out = append(out, res.ServerNote)
