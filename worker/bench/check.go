@@ -136,6 +136,7 @@ func (o *options) fits(w *workload) error {
 		{o.PrefixRoots != 1, "--synthesis-prefix-root-multiplier", hashed, "prompts of recorded blocks: a mooncake_trace or bailian_trace"},
 		{o.PromptFactor != 1, "--synthesis-prompt-len-multiplier", lengths, "prompts of recorded lengths: a mooncake_trace, bailian_trace, burst_gpt or azure_csv"},
 		{o.ends(), "--warmup-request-count", !agents, others + " and which have --agentic-warmup"},
+		{o.Seamless, "--warmup-seamless", !agents, others},
 		{o.Barriers, "--replay-barriers", agents, only},
 		{o.Flattened, "--split-flattened-agents", agents, only},
 		{o.FailFast, "--dag-fail-fast", agents, only},

@@ -81,7 +81,8 @@ func describe(b *strings.Builder, p *load.Plan) {
 	fmt.Fprintf(b, "Load: %s; concurrency %d, rate %g/s, users %d (0: none)\n", s.Kind, s.Concurrency, s.Rate, s.Users)
 	fmt.Fprintf(b, "End: requests %d, sessions %d, duration %v (0: none); grace %s\n", p.Profile.Requests, p.Profile.Sessions, p.Profile.Duration, grace(p.Profile.Grace))
 	if p.Warmup != nil {
-		fmt.Fprintf(b, "Warm-up: %s; requests %d, sessions %d, duration %v\n", p.Warmup.Shape.Kind, p.Warmup.Requests, p.Warmup.Sessions, p.Warmup.Duration)
+		fmt.Fprintf(b, "Warm-up: %s; requests %d, sessions %d, duration %v; profiling begins %s\n", p.Warmup.Shape.Kind, p.Warmup.Requests, p.Warmup.Sessions, p.Warmup.Duration,
+			map[bool]string{true: "when all is sent", false: "after its last reply"}[p.Seamless])
 	}
 }
 

@@ -62,6 +62,8 @@ func TestFlagsThatSayNothingAreRefused(t *testing.T) {
 		{[]string{"-f", agents, "-r", "5"}, "--request-rate needs conversations"},
 		{[]string{"-f", agents, "--sweep", "rate=5"}, "--request-rate needs conversations"},
 		{[]string{"-f", agents, "--warmup-request-count", "5"}, "--agentic-warmup"},
+		{[]string{"--warmup-seamless"}, "a warm-up needs an end"},
+		{[]string{"-f", agents, "--warmup-seamless", "--warmup-request-count", "5"}, "--warmup-seamless needs conversations"},
 		{[]string{"-f", agents, "--isl-block-size", "8"}, "agentic traces say theirs"},
 		{[]string{"-f", rows, "--dag-fail-fast"}, "--dag-fail-fast needs agentic traces"},
 		{[]string{"--synthesis-prompt-len-multiplier", "2"}, "need --input-file"},

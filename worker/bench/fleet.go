@@ -106,6 +106,9 @@ func (o *options) order(n int) (Order, error) {
 	if o.Lines != "" || o.AIPerf != "" {
 		return Order{}, errors.New("files of single requests are not written with --workers: the requests stay where they were sent from")
 	}
+	if o.Seamless {
+		return Order{}, errors.New("--warmup-seamless does not go with --workers: the shares wait for each other between warm-up and profiling")
+	}
 	for share := range o.Workers {
 		if _, err := o.share(share, o.Workers); err != nil {
 			return Order{}, err

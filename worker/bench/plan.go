@@ -119,7 +119,7 @@ func (o *options) plan(w *workload, n int) (*load.Plan, error) {
 		p.Profile.Requests = max(10, 2*shape.Concurrency)
 	}
 	err = p.Profile.Validate()
-	if p.Warmup = o.warmup(shape); p.Warmup != nil {
+	if p.Warmup, p.Seamless = o.warmup(shape), o.Seamless; p.Warmup != nil {
 		err = errors.Join(err, p.Warmup.Validate())
 	}
 	return p, err

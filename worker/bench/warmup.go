@@ -26,6 +26,7 @@ type warmupOptions struct {
 	WarmConcRamp    time.Duration `json:"warmup_concurrency_ramp_ns,omitempty"`
 	WarmPrefillRamp time.Duration `json:"warmup_prefill_ramp_ns,omitempty"`
 	WarmRateRamp    time.Duration `json:"warmup_rate_ramp_ns,omitempty"`
+	Seamless        bool          `json:"warmup_seamless,omitempty"`
 }
 
 func (w *warmupOptions) flags(f *pflag.FlagSet) {
@@ -40,6 +41,7 @@ func (w *warmupOptions) flags(f *pflag.FlagSet) {
 	durationVar(f, &w.WarmConcRamp, "warmup-concurrency-ramp-duration", 0, time.Second, "its time to full concurrency (default --concurrency-ramp-duration)")
 	durationVar(f, &w.WarmPrefillRamp, "warmup-prefill-concurrency-ramp-duration", 0, time.Second, "its time to full prefill concurrency (default --prefill-concurrency-ramp-duration)")
 	durationVar(f, &w.WarmRateRamp, "warmup-request-rate-ramp-duration", 0, time.Second, "its time to full rate (default --request-rate-ramp-duration)")
+	f.BoolVar(&w.Seamless, "warmup-seamless", false, "begin profiling while the warm-up's last replies are still out, for the load not to fall in between")
 }
 
 // ends reports whether the warm-up is asked for: it has an end.

@@ -39,6 +39,9 @@ type Plan struct {
 	// Warmup runs first and enters no figure; nil for none.
 	Warmup  *drive.Phase
 	Profile drive.Phase
+	// Seamless begins profiling when the warm-up sends no more, while its
+	// replies are still out, so that the load does not fall in between.
+	Seamless bool
 	// Agentic replays trees instead of driving conversations; of Profile only
 	// Duration, Grace, Requests and the cancellations count then.
 	Agentic *Agentic
@@ -221,6 +224,9 @@ func newRun(plan Plan) (*run, error) {
 		if plan.Source == nil {
 			return nil, errors.New("the plan has no workload")
 		}
+		if plan.Seamless && (plan.Warmup == nil || plan.Ready != nil) {
+			return nil, errors.New("a seamless start needs a warm-up, and cannot wait for others")
+		}
 		plan.Profile.Name = metrics.Profiling
 		plan.Profile.Seed = plan.Seed
 		if err := plan.Profile.Validate(); err != nil {
@@ -242,14 +248,14 @@ func newRun(plan Plan) (*run, error) {
 }
 
 // open opens a session with its marker.
-func (r *run) open(c *conversation.Conversation) (drive.Session, error) {
+func (r *run) open(phase metrics.Phase, c *conversation.Conversation) (drive.Session, error) {
 	s := play.Open(r.cfg, c)
 	target, isolated := r.plan.Marker.Isolation()
 	switch {
 	case target == "" || target == play.NoMarker:
 	case !isolated:
 		s.Marker = play.Own(r.plan.Benchmark, s.ID(), r.plan.Marker)
-	case r.warming.Load():
+	case phase == metrics.Warmup:
 		s.Marker = play.Isolated(target)
 	}
 	return s, nil
@@ -270,59 +276,4 @@ func (r *run) sink(rec *metrics.Record) {
 		r.plan.OnRecord(rec)
 	}
 	r.failures.count(rec)
-}
-
-func (r *run) phases(ctx context.Context) error {
-	if r.plan.Agentic != nil {
-		return r.replay(ctx)
-	}
-	if r.plan.Warmup != nil {
-		w := *r.plan.Warmup
-		w.Name, w.Seed, r.warmed = metrics.Warmup, r.plan.Seed, true
-		r.warming.Store(true)
-		if _, err := r.runner.Run(ctx, w, r.plan.Source, r.plan.List); err != nil {
-			return fmt.Errorf("warming up: %w", err)
-		}
-		r.warming.Store(false)
-	}
-	if err := r.ready(ctx); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // a run that is stopped tells what it has
-	}
-	var err error
-	if r.report, err = r.runner.Run(ctx, r.plan.Profile, r.plan.Source, r.plan.List); err != nil {
-		return fmt.Errorf("profiling: %w", err)
-	}
-	return nil
-}
-
-// ready waits for the instant at which profiling starts, and begins to watch
-// what it does to the machine.
-func (r *run) ready(ctx context.Context) error {
-	r.readServer(ctx)
-	if err := r.awaitStart(ctx); err != nil || ctx.Err() != nil {
-		return err // a run that is stopped tells what it has
-	}
-	r.begun.Store(int64(time.Since(r.epoch)))
-	return r.watchGPUs(ctx)
-}
-
-// awaitStart waits for the others of a load that is shared out.
-func (r *run) awaitStart(ctx context.Context) error {
-	if r.plan.Ready == nil || ctx.Err() != nil {
-		return nil //nolint:nilerr // a run that is stopped tells what it has
-	}
-	at, err := r.plan.Ready(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // a run that is stopped tells what it has
-		}
-		return fmt.Errorf("waiting for the start: %w", err)
-	}
-	_ = r.pacer.SleepUntil(ctx, at.Add(r.plan.Lead)) // the end of ctx shows right after
-	r.zero = int64(at.Sub(r.epoch))
-	r.profile.Begin(r.zero)
-	return nil
 }

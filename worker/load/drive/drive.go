@@ -4,6 +4,7 @@
 package drive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,8 +100,8 @@ type Session interface {
 	Close()
 }
 
-// An Opener starts a session of a conversation.
-type Opener func(*conversation.Conversation) (Session, error)
+// An Opener starts a session of a conversation in a phase.
+type Opener func(metrics.Phase, *conversation.Conversation) (Session, error)
 
 // A Runner runs phases. All of them use one pacer.
 type Runner struct {
@@ -157,13 +158,29 @@ func (s *Shape) arrival() pace.Arrival {
 // Run runs a phase over conversations of a source; a schedule plays list once
 // instead, and users are spread by its average length. It returns when no request is out any more.
 func (r *Runner) Run(ctx context.Context, p Phase, source conversation.Source, list []*conversation.Conversation) (*Report, error) {
+	sent, err := r.Send(ctx, p, source, list, nil)
+	if err != nil {
+		return nil, err
+	}
+	return sent.Wait(ctx)
+}
+
+// Send runs a phase until no more of it is sent. Its replies may still be out;
+// Wait, which must be called, waits for them. A phase after one of which that
+// is so shares its slots: each goes over as its request ends, so that the load
+// changes from one to the other without a gap, and is never that of both.
+func (r *Runner) Send(ctx context.Context, p Phase, source conversation.Source, list []*conversation.Conversation, after *Sent) (*Sent, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
 	run := newPhase(ctx, r, p)
-	defer run.endFlight(nil)
+	if after != nil {
+		run.live, run.prefill = after.phase.live, after.phase.prefill
+		run.live.setLimit(p.Shape.Concurrency)
+		run.prefill.setLimit(p.Shape.Prefill)
+	}
 	begin := time.Now()
-	run.ramps(begin)
+	endRamps := run.ramps(begin)
 	if p.Duration > 0 {
 		cancel := r.Pacer.At(begin.Add(p.Duration), run.stop)
 		defer cancel()
@@ -179,14 +196,33 @@ func (r *Runner) Run(ctx context.Context, p Phase, source conversation.Source, l
 	case Users:
 		run.users(source, list, begin)
 	}
-	run.finish(ctx)
+	out := &Sent{phase: run, begin: begin, err: err, done: make(chan struct{})}
+	go func() {
+		run.work.Wait()
+		close(out.done)
+	}()
+	run.afterSending(ctx, out.done)
+	endRamps()
+	return out, nil
+}
+
+// Sent is a phase that sends nothing any more.
+type Sent struct {
+	phase *phase
+	begin time.Time
+	err   error
+	done  chan struct{} // closed when nothing of it is out
+}
+
+// Wait ends the phase: it gives what is out its grace.
+func (s *Sent) Wait(ctx context.Context) (*Report, error) {
+	run := s.phase
+	defer run.endFlight(nil)
+	run.finish(ctx, s.done)
 	run.cleanup()
-	run.report.Elapsed = time.Since(begin)
+	run.report.Elapsed = time.Since(s.begin)
 	run.report.Issued, run.report.Sessions, run.report.Skipped = run.issued.Load(), run.sessions.Load(), run.skipped.Load()
-	if err == nil {
-		err = run.openErr()
-	}
-	return &run.report, err
+	return &run.report, cmp.Or(s.err, run.openErr())
 }
 
 // phase is a phase that runs.
@@ -205,6 +241,7 @@ type phase struct {
 	work     sync.WaitGroup // sessions
 	issued   atomic.Int64
 	sessions atomic.Int64
+	unsent   atomic.Int64 // sessions that still have a turn to send
 	skipped  atomic.Int64
 	inFlight atomic.Int64
 	report   Report
@@ -228,15 +265,8 @@ func newPhase(ctx context.Context, r *Runner, p Phase) *phase {
 	return run
 }
 
-// finish ends the phase: nothing new, the grace, then no mercy.
-func (r *phase) finish(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		r.work.Wait()
-		close(done)
-	}()
-	r.afterSending(ctx, done)
-	r.stop()
+// finish gives what is out its grace, then no mercy.
+func (r *phase) finish(ctx context.Context, done <-chan struct{}) {
 	select {
 	case <-done:
 		return
@@ -263,6 +293,7 @@ func (r *phase) afterSending(ctx context.Context, done <-chan struct{}) {
 	case <-r.issue.Done():
 	case <-done:
 	}
+	r.stop()
 	r.report.Stopped = ctx.Err() != nil
 }
 
@@ -302,12 +333,22 @@ func (r *phase) session() bool {
 	if r.issue.Err() != nil {
 		return false
 	}
+	r.unsent.Add(1) // before it counts: all that count have sent all once there is none
 	n := r.sessions.Add(1)
 	if r.Sessions > 0 && n > int64(r.Sessions) {
 		r.sessions.Add(-1)
+		r.settle()
 		return false
 	}
 	return true
+}
+
+// settle takes in that a session sends no more. When none does and no other may
+// start, sending is over, though replies are still out.
+func (r *phase) settle() {
+	if r.unsent.Add(-1) == 0 && r.Sessions > 0 && r.sessions.Load() >= int64(r.Sessions) {
+		r.stop()
+	}
 }
 
 // fail keeps the first error and ends the phase.
@@ -348,74 +389,4 @@ func (r *phase) permit(draw func()) (permit, bool) {
 	}
 	draw()
 	return permit{number, sync.OnceFunc(r.prefill.release)}, true
-}
-
-// send waits for a permit and sends one turn. It reports whether the session
-// may go on.
-func (r *phase) send(s Session, turn int, scheduled time.Time) bool {
-	p, ok := r.permit(func() {})
-	return ok && r.sendWith(p, s, turn, scheduled)
-}
-
-// sendWith sends one turn with a permit, and hands its record on.
-func (r *phase) sendWith(p permit, s Session, turn int, scheduled time.Time) bool {
-	defer p.release()
-	r.inFlight.Add(1)
-	r.InFlight.Add(1)
-	t := play.Ticket{Number: p.number, Phase: r.Name, Scheduled: scheduled, Issued: time.Now(), CancelAfter: r.hangups.Draw()}
-	if r.Shape.Prefill > 0 {
-		t.OnFirst = p.release
-	}
-	rec := s.Turn(r.flight, turn, t)
-	r.inFlight.Add(-1)
-	r.InFlight.Add(-1)
-	r.Sink(rec)
-	return rec.Err == nil || rec.Err.Class != metrics.ErrOverflow
-}
-
-// ramps grows the slots step by step: value v at D·(v−1)/(N−1).
-func (r *phase) ramps(begin time.Time) {
-	grow := func(s *slots, n int, over time.Duration) {
-		if over <= 0 || n < 2 {
-			return
-		}
-		s.setLimit(1)
-		for v := 2; v <= n; v++ {
-			r.Pacer.At(begin.Add(time.Duration(float64(over)*float64(v-1)/float64(n-1))), func() { s.setLimit(v) })
-		}
-	}
-	grow(r.live, r.Shape.Concurrency, r.Shape.ConcurrencyRamp)
-	grow(r.prefill, r.Shape.Prefill, r.Shape.PrefillRamp)
-}
-
-// rateStep is how often a rising rate takes a step.
-const rateStep = 100 * time.Millisecond
-
-// rate is the rate in force at a time since the start.
-func (r *phase) rate(since time.Duration) float64 {
-	d := r.Shape.RateRamp
-	if d <= 0 || since >= d {
-		return r.Shape.Rate
-	}
-	steps := float64(since/rateStep) + 1
-	return r.Shape.Rate * min(1, steps*float64(rateStep)/float64(d))
-}
-
-// gap draws the gap before the next arrival. While the rate rises, a gap goes
-// on at the rate of every step that it reaches into: drawn at the one where it
-// begins, the first gaps of a long ramp would outlast much of it.
-func (r *phase) gap(gaps *pace.Gaps, since time.Duration) time.Duration {
-	if since >= r.Shape.RateRamp {
-		return gaps.Next(r.Shape.Rate)
-	}
-	requests, at := gaps.Next(1).Seconds(), since
-	for at < r.Shape.RateRamp {
-		rate, step := r.rate(at), rateStep-at%rateStep
-		if due := rate * step.Seconds(); due < requests {
-			requests, at = requests-due, at+step
-			continue
-		}
-		return at - since + time.Duration(requests/rate*float64(time.Second))
-	}
-	return at - since + time.Duration(requests/r.Shape.Rate*float64(time.Second))
 }

@@ -43,6 +43,8 @@ type sent struct {
 	scheduled time.Duration
 	number    int64
 	cancelled bool
+	phase     metrics.Phase
+	beside    int // requests that are out besides
 }
 
 type fake struct {
@@ -56,17 +58,18 @@ func (f *fake) Close()      { f.b.mu.Lock(); f.b.closed++; f.b.mu.Unlock() }
 func (f *fake) Turn(ctx context.Context, turn int, t play.Ticket) *metrics.Record {
 	b := f.b
 	b.mu.Lock()
-	s := sent{conv: f.conv.ID, turn: turn, at: time.Since(b.begin), number: t.Number, cancelled: t.CancelAfter != nil}
+	s := sent{conv: f.conv.ID, turn: turn, at: time.Since(b.begin), number: t.Number, cancelled: t.CancelAfter != nil, phase: t.Phase}
 	if !t.Scheduled.IsZero() {
 		s.scheduled = t.Scheduled.Sub(b.begin)
 	}
+	s.beside = b.live
 	b.sent = append(b.sent, s)
 	b.live++
 	b.most = max(b.most, b.live)
 	b.waiting++
 	b.mostFirst = max(b.mostFirst, b.waiting)
 	b.mu.Unlock()
-	rec := &metrics.Record{Start: 1, End: 2, Number: t.Number}
+	rec := &metrics.Record{Start: 1, End: 2, Number: t.Number, Phase: t.Phase}
 	firstOver := func() {
 		b.mu.Lock()
 		b.waiting--
@@ -120,7 +123,7 @@ func run(t *testing.T, b *bench, p Phase, d *conversation.Dataset, ctx func(cont
 		defer pacer.Stop()
 		var mu sync.Mutex
 		r := &Runner{Pacer: pacer,
-			Open: func(c *conversation.Conversation) (Session, error) {
+			Open: func(_ metrics.Phase, c *conversation.Conversation) (Session, error) {
 				b.mu.Lock()
 				b.opened++
 				b.mu.Unlock()

@@ -44,15 +44,17 @@ func (r *phase) schedule(list []*conversation.Conversation, begin time.Time) err
 		}
 		o, ok := <-ahead
 		if !ok {
+			r.settle()
 			return nil
 		}
 		r.work.Go(func() {
-			defer o.session.Close()
+			p := r.player(o, len(o.conv.Turns))
+			defer p.end()
 			if r.live.acquire(r.issue) != nil {
 				return
 			}
 			defer r.live.release()
-			r.playScheduled(o, due, speed)
+			p.playScheduled(o.conv, due, speed)
 		})
 	}
 	return nil
@@ -127,9 +129,9 @@ func (s *Shape) window(c *conversation.Conversation) (part *conversation.Convers
 	return part, true
 }
 
-func (r *phase) playScheduled(o opened, due func(time.Duration) time.Time, speed float64) {
-	for turn := range o.conv.Turns {
-		t := &o.conv.Turns[turn]
+func (p *player) playScheduled(c *conversation.Conversation, due func(time.Duration) time.Time, speed float64) {
+	for turn := range c.Turns {
+		t := &c.Turns[turn]
 		var at time.Time
 		switch {
 		case t.At != nil:
@@ -140,10 +142,10 @@ func (r *phase) playScheduled(o opened, due func(time.Duration) time.Time, speed
 		if turn > 0 && at.Before(time.Now()) {
 			at = time.Now() // the reply came later than the turn was due
 		}
-		if turn > 0 && r.Pacer.SleepUntil(r.issue, at) != nil {
+		if turn > 0 && p.Pacer.SleepUntil(p.issue, at) != nil {
 			return
 		}
-		if !r.send(o.session, turn, at) {
+		if !p.send(turn, at) {
 			return
 		}
 	}

@@ -9,12 +9,6 @@ import (
 	"github.com/fleetune/fleetune/worker/load/pace"
 )
 
-// opened is a session that waits for its start.
-type opened struct {
-	session Session
-	conv    *conversation.Conversation
-}
-
 // aheadOf opens sessions before they are needed and writes their first
 // request, so that a schedule does not wait for either. What is left over is
 // closed at the end of the phase.
@@ -58,7 +52,7 @@ func (r *phase) begin(c *conversation.Conversation) (Session, error) {
 	if len(c.Turns) == 0 {
 		return nil, fmt.Errorf("conversation %q has no turns", c.ID)
 	}
-	s, err := r.Open(c)
+	s, err := r.Open(r.Name, c)
 	if err != nil {
 		return nil, fmt.Errorf("opening a session of %q: %w", c.ID, err)
 	}
@@ -91,33 +85,36 @@ func (r *phase) closed(source conversation.Source) error {
 // playNext plays the source's next conversation.
 func (r *phase) playNext(source conversation.Source) {
 	var c *conversation.Conversation
-	p, ok := r.permit(func() { c = source.Next() })
+	permit, ok := r.permit(func() { c = source.Next() })
 	if !ok {
+		r.settle()
 		return
 	}
-	defer p.release()
+	defer permit.release()
 	s, err := r.begin(c)
 	if err != nil {
+		r.settle()
 		r.fail(err)
 		return
 	}
-	defer s.Close()
-	if r.sendWith(p, s, 0, time.Time{}) {
-		r.playOn(s, c)
+	p := r.player(opened{s, c}, len(c.Turns))
+	defer p.end()
+	if p.sendWith(permit, 0, time.Time{}) {
+		p.playOn(c)
 	}
 }
 
 // playOn plays the later turns of a session, each after its recorded delay.
-func (r *phase) playOn(s Session, c *conversation.Conversation) {
+func (p *player) playOn(c *conversation.Conversation) {
 	for turn := 1; turn < len(c.Turns); turn++ {
 		var scheduled time.Time
 		if d := c.Turns[turn].Delay; d > 0 {
 			scheduled = time.Now().Add(d)
-			if r.Pacer.SleepUntil(r.issue, scheduled) != nil {
+			if p.Pacer.SleepUntil(p.issue, scheduled) != nil {
 				return
 			}
 		}
-		if !r.send(s, turn, scheduled) {
+		if !p.send(turn, scheduled) {
 			return
 		}
 	}
@@ -220,27 +217,29 @@ func (r *phase) tick(at time.Time, ahead <-chan opened, waiting *continuations) 
 		defer r.live.release()
 		o, ok := <-ahead
 		if !ok {
+			r.settle()
 			return
 		}
-		defer o.session.Close()
-		r.playTicked(o, at, waiting)
+		p := r.player(o, len(o.conv.Turns))
+		defer p.end()
+		p.playTicked(o.conv, at, waiting)
 	})
 	return true
 }
 
-func (r *phase) playTicked(o opened, scheduled time.Time, waiting *continuations) {
-	for turn := range o.conv.Turns {
+func (p *player) playTicked(c *conversation.Conversation, scheduled time.Time, waiting *continuations) {
+	for turn := range c.Turns {
 		if turn > 0 {
-			if d := o.conv.Turns[turn].Delay; d > 0 && r.Pacer.SleepUntil(r.issue, time.Now().Add(d)) != nil {
+			if d := c.Turns[turn].Delay; d > 0 && p.Pacer.SleepUntil(p.issue, time.Now().Add(d)) != nil {
 				return
 			}
 			select {
 			case scheduled = <-waiting.push():
-			case <-r.issue.Done():
+			case <-p.issue.Done():
 				return
 			}
 		}
-		if !r.send(o.session, turn, scheduled) {
+		if !p.send(turn, scheduled) {
 			return
 		}
 	}

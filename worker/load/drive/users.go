@@ -77,13 +77,15 @@ func (r *phase) user(source conversation.Source, at time.Time, turns int, gap ti
 		c := source.Next()
 		s, err := r.begin(c)
 		if err != nil {
+			r.settle()
 			r.fail(err)
 			return
 		}
-		defer s.Close()
 		if turns == 0 || turns > len(c.Turns) {
 			turns = len(c.Turns)
 		}
+		p := r.player(opened{s, c}, turns)
+		defer p.end()
 		r.user(source, at.Add(time.Duration(turns)*gap), 0, gap)
 		for turn := range turns {
 			if turn > 0 {
@@ -95,7 +97,7 @@ func (r *phase) user(source conversation.Source, at time.Time, turns int, gap ti
 					return
 				}
 			}
-			if !r.send(s, turn, at) {
+			if !p.send(turn, at) {
 				return
 			}
 		}
