@@ -14,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/manager/preset"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/shared/engine"
 )
 
 type presetReference struct {
@@ -107,6 +108,9 @@ func (a *API) listPresets(ctx context.Context, filter presetFilter) ([]v1.Preset
 	if err != nil {
 		return nil, err
 	}
+	if filter, err = known(filter, all); err != nil {
+		return nil, err
+	}
 	list := []v1.Preset{}
 	for _, p := range all {
 		if (filter.Category == "" || filter.Category == p.Category) && (filter.Runtime == "" || p.Runtime == "" || filter.Runtime == p.Runtime) {
@@ -114,6 +118,32 @@ func (a *API) listPresets(ctx context.Context, filter presetFilter) ([]v1.Preset
 		}
 	}
 	return list, nil
+}
+
+// known is a filter with the engine's own name as its runtime. One that can
+// find nothing is refused: an empty list would say that there are no presets
+// yet, where only the word is wrong.
+func known(filter presetFilter, all []preset.Preset) (presetFilter, error) {
+	var categories, runtimes []string
+	for _, p := range all {
+		categories, runtimes = append(categories, p.Category), append(runtimes, p.Runtime)
+	}
+	if filter.Runtime != "" && !slices.Contains(runtimes, filter.Runtime) {
+		e, err := engine.Lookup(filter.Runtime)
+		if err != nil {
+			return filter, problem(http.StatusUnprocessableEntity, "fleetune engines lists the engines", "runtime: %v", err)
+		}
+		filter.Runtime = e.Name()
+	}
+	if filter.Category == "" || slices.Contains(categories, filter.Category) {
+		return filter, nil
+	}
+	slices.Sort(categories)
+	next := "there are " + strings.Join(slices.DeleteFunc(slices.Compact(categories), func(s string) bool { return s == "" }), ", ")
+	if near := space.Nearest(filter.Category, categories); near != "" {
+		next = "did you mean " + near + "? " + next
+	}
+	return filter, problem(http.StatusUnprocessableEntity, next, "category: there is no preset of the category %q", filter.Category)
 }
 
 // preset finds a preset by its slug, or by its name in any spelling.

@@ -162,7 +162,22 @@ func (a *API) showTask(ctx context.Context, ref string) (v1.Task, error) {
 	if err != nil {
 		return v1.Task{}, err
 	}
-	return a.describe(ctx, t)
+	d, err := a.describe(ctx, t)
+	if err != nil || d.Experiments.Running == 0 {
+		return d, err
+	}
+	phases, err := a.store.Phases(ctx, t.ID)
+	if err != nil {
+		return v1.Task{}, err
+	}
+	for _, phase := range phases {
+		switch phase {
+		case "staging", "download", "waiting":
+			d.Experiments.Staging++
+		}
+	}
+	d.Experiments.Staging = min(d.Experiments.Staging, d.Experiments.Running) // the counts were read before
+	return d, nil
 }
 
 func (a *API) taskSource(ctx context.Context, ref string) (v1.Source, error) {

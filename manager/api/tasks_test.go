@@ -41,6 +41,21 @@ func TestRunningTaskShowsItsIncumbent(t *testing.T) {
 	require.NotNil(t, d.DeadlineAt)
 }
 
+// What is still built or waits for its devices is told apart from what runs on
+// them.
+func TestStagingIsTold(t *testing.T) {
+	s := apitest.Start(t)
+	_, list := s.Running(t, "alpha")
+	c := dial(t, s, apitest.Token)
+	for phase, staging := range map[string]int{"staging": 1, "waiting": 1, "download": 1, "running": 0, "benchmark": 0, "reporting": 0} {
+		s.Phase(t, phase, list[3].ID)
+		d, err := c.Task(t.Context(), "alpha")
+		require.NoError(t, err)
+		require.Equal(t, 1, d.Experiments.Running)
+		require.Equal(t, staging, d.Experiments.Staging, phase)
+	}
+}
+
 func TestIncumbentIsTheLowestNumberAmongEquals(t *testing.T) {
 	s := apitest.Start(t)
 	created := s.Create(t, "ties")

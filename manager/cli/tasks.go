@@ -263,7 +263,7 @@ func counts(c v1.Counts) string {
 	for _, part := range []struct {
 		n    int
 		name string
-	}{{c.Running, "running"}, {c.Queued, "queued"}, {c.Success, "success"}, {c.Failed, "failed"}, {c.Cancelled, "cancelled"}} {
+	}{{c.Running - c.Staging, "running"}, {c.Staging, "staging"}, {c.Queued, "queued"}, {c.Success, "success"}, {c.Failed, "failed"}, {c.Cancelled, "cancelled"}} {
 		if part.n > 0 {
 			text += fmt.Sprintf(" · %d %s", part.n, part.name)
 		}

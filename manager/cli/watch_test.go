@@ -35,6 +35,8 @@ func TestPictureShowsWhatMatters(t *testing.T) {
 		"  best #3  time_ms 4.25 ms  2.50× the baseline's speed",
 		"  tile=32",
 	}, w.picture())
+	w.task.Experiments.Staging = 1
+	require.Contains(t, w.picture()[2], "1 running · 1 staging", "what is still built takes no device")
 	w.lost = noon
 	require.Contains(t, strings.Join(w.picture(), "\n"), "the manager does not answer; trying again")
 }

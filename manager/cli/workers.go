@@ -112,14 +112,29 @@ func (a *app) drainCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(w)
 			}
-			if undo {
-				return a.printf("%s may stay\n", terminal.Clean(w.Name))
-			}
-			return a.printf("%s was asked to finish what it runs (%d) and leave\n", terminal.Clean(w.Name), len(w.Running))
+			return a.printf("%s\n", terminal.Clean(drained(w, undo)))
 		})}
 	cmd.Flags().BoolVar(&undo, "undo", false, "take the wish back")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// drained says what became of the wish that a worker leave, or of taking it
+// back. One that is not there any more cannot hear either.
+func drained(w v1.Worker, undo bool) string {
+	switch {
+	case w.Status == "left" && undo:
+		return w.Name + " has left already; when it is started again, it stays"
+	case w.Status == "left":
+		return w.Name + " has left already"
+	case w.Status == "lost" && undo:
+		return w.Name + " is lost; if it comes back, it may stay"
+	case w.Status == "lost":
+		return w.Name + " is lost; if it comes back, it is asked to leave"
+	case undo:
+		return w.Name + " may stay"
+	}
+	return fmt.Sprintf("%s was asked to finish what it runs (%d) and leave", w.Name, len(w.Running))
 }
 
 func (a *app) whyCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -35,10 +36,10 @@ func Study(data []byte, lookup func(string) (string, bool)) (Result, error) {
 	}
 	var s study
 	if err := yaml.UnmarshalWithOptions(expand(data, lookup), &s, yaml.UseOrderedMap()); err != nil {
-		return Result{}, fmt.Errorf("%w: %w", ErrNotAStudy, err)
+		return Result{}, fmt.Errorf("%w: %w", ErrNotAStudy, placed(err))
 	}
-	if s.Benchmark == nil || s.Optimization == nil || s.Parameters == nil {
-		return Result{}, fmt.Errorf("%w: it needs the sections optimization, benchmark and parameters", ErrNotAStudy)
+	if err := s.whole(); err != nil {
+		return Result{}, err
 	}
 	c := &converter{study: &s}
 	text, err := c.task()
@@ -46,6 +47,60 @@ func Study(data []byte, lookup func(string) (string, bool)) (Result, error) {
 		return Result{}, err
 	}
 	return Result{Task: text, Notes: c.notes}, nil
+}
+
+// whole finds every part that a study cannot be without.
+func (s *study) whole() error {
+	if s.TaskName != "" || s.Runtime != "" {
+		return fmt.Errorf("%w: it is a task file already, and fleetune submit takes it as it is", ErrNotAStudy)
+	}
+	var missing []string
+	for _, part := range []struct {
+		name  string
+		there bool
+	}{{"optimization", s.Optimization != nil}, {"benchmark", s.Benchmark != nil}, {"parameters", s.Parameters != nil},
+		{"benchmark.model", s.Benchmark == nil || s.Benchmark.Model != ""}} {
+		if !part.there {
+			missing = append(missing, part.name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: it lacks %s", ErrNotAStudy, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// placed is a YAML error in one line, without the text around it: a study may
+// hold secrets.
+func placed(err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return err
+	}
+	message := at.GetMessage()
+	var kind *yaml.TypeError
+	if errors.As(err, &kind) {
+		message = fmt.Sprintf("is a %s; expected a %s", inWords(kind.SrcType.Kind()), inWords(kind.DstType.Kind()))
+	}
+	p := at.GetToken().Position
+	return fmt.Errorf("line %d, column %d: %s", p.Line, p.Column, message)
+}
+
+// inWords names a kind of value as people who write YAML do.
+func inWords(k reflect.Kind) string {
+	switch k {
+	case reflect.Int64, reflect.Uint64:
+		return "whole number"
+	case reflect.Float64:
+		return "number"
+	case reflect.Slice:
+		return "list"
+	case reflect.Struct, reflect.Map, reflect.Pointer:
+		return "mapping"
+	case reflect.Bool:
+		return "truth value"
+	}
+	return "text"
 }
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}`)
@@ -65,6 +120,10 @@ func Environment(name string) (string, bool) { return os.LookupEnv(name) }
 
 // study is a study file, as far as it counts here.
 type study struct {
+	// Those of a task file, to tell one.
+	TaskName string `yaml:"task_name"`
+	Runtime  string `yaml:"base_runtime"`
+
 	Study struct {
 		Name     string `yaml:"name"`
 		Prefix   string `yaml:"prefix"`
@@ -198,11 +257,15 @@ func (c *converter) task() (string, error) {
 	text := string(data)
 	decoded, problems := task.Decode("task.yaml", data)
 	if decoded == nil {
-		lines := make([]string, len(problems))
-		for i, p := range problems {
-			lines[i] = p.String()
+		lines := ""
+		for _, p := range problems {
+			if p.Severity == task.Warning {
+				continue
+			}
+			p.File, p.Line, p.Column = "", 0, 0 // of a text that nobody has seen
+			lines += "\n  " + strings.TrimPrefix(p.String(), ":0:0: ")
 		}
-		return "", fmt.Errorf("%w: what it says makes no task:\n%s\n%s", ErrNotAStudy, strings.Join(lines, "\n"), text)
+		return "", fmt.Errorf("%w that makes a task; the task would be wrong in%s", ErrNotAStudy, lines)
 	}
 	return text, nil
 }

@@ -54,9 +54,21 @@ func TestVariables(t *testing.T) {
 }
 
 func TestWhatIsNoStudy(t *testing.T) {
-	for _, text := range []string{"", "[1]", "a: b", "optimization: {}\nbenchmark: {}\n", "{{", "optimization: {n_trials: x}\nbenchmark: {}\nparameters: {}"} {
+	for text, want := range map[string]string{
+		"":                                  "it lacks optimization, benchmark, parameters",
+		"[1]":                               "line 1, column 1: sequence was used where mapping is expected",
+		"a: b":                              "it lacks optimization, benchmark, parameters",
+		"optimization: {}\nbenchmark: {}\n": "it lacks parameters, benchmark.model",
+		"{{":                                "line 1, column",
+		"optimization: {n_trials: x}\nbenchmark: {}\nparameters: {}":                                        "line 1, column 26: is a text; expected a whole number",
+		"optimization: {}\nbenchmark: {model: m}\nparameters: {max_num_seqs: {min: 9, max: 1}}":             "\n  parameters.max-num-seqs.low: low 9 is above high 1",
+		"task_name: t\nbase_runtime: vllm\nmodel: m\nparameters: {}\noptimization: {}\nbenchmark: {}\n":     "fleetune submit takes it as it is",
+		"optimization: {n_trials: 3000000}\nbenchmark: {model: secret}\nparameters: {max_num_seqs: [1, 2]}": "optimization.max_iterations: is 3000000; expected a number from 1 to 1000000",
+	} {
 		_, err := Study([]byte(text), nothing)
 		require.ErrorIs(t, err, ErrNotAStudy, text)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "secret", "what is wrong is said, and not the whole text")
 	}
 }
 

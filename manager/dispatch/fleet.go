@@ -82,7 +82,10 @@ func (f *fleet) beat(now time.Time, b wire.Beat) (reply wire.BeatReply, changed 
 	next := &member{Worker: store.Worker{
 		Name: b.Worker, Session: b.Session, Node: b.Node, State: stateOf(b), Trouble: b.Trouble, Held: b.Held, LastBeatAt: time.Now(),
 	}, beatAt: now}
-	if known != nil && known.Session == b.Session {
+	switch {
+	case known == nil:
+		next.Drain = b.Draining // a new leader has not read the wishes yet
+	case known.Session == b.Session:
 		next.Drain = known.Drain
 	}
 	changed = known == nil || known.Session != b.Session || known.State != next.State ||

@@ -63,6 +63,22 @@ func TestDrainedWorkerFinishesAndLeaves(t *testing.T) {
 	s.requireOnce(row)
 }
 
+// A wish that is taken back in time leaves the worker where it is.
+func TestDrainTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1)
+	s.submit(s.script("stays", 3, began+gate))
+	s.started(1)
+	s.until("w1 is known", func() bool { return s.isOnline("w1") })
+	require.NoError(t, s.store.SetDrain(t.Context(), "w1", true))
+	s.until("it drains", func() bool { return s.workerState("w1") == store.WorkerDraining })
+	require.NoError(t, s.store.SetDrain(t.Context(), "w1", false))
+	s.until("it stays", func() bool { return s.workerState("w1") == store.WorkerOnline })
+	s.openGate()
+	s.requireOnce(s.complete("stays"))
+}
+
 // Told a second time, it stops what runs and hands it back: that counts as no
 // attempt, and another goes on at once.
 func TestSecondDrainHandsBack(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/fleetune/fleetune/shared/engine"
 )
 
 // A Preset is a named set of parameters with the values worth trying.
@@ -58,7 +60,8 @@ func Slug(name string) string {
 	return strings.Trim(notSlug.ReplaceAllString(strings.ToLower(name), "-"), "-")
 }
 
-// Check finds everything that is wrong with a preset and fills in its slug.
+// Check finds everything that is wrong with a preset, fills in its slug and
+// calls its engine by name.
 // The error wraps ErrInvalid.
 func (p *Preset) Check() error {
 	var wrong []error
@@ -72,6 +75,14 @@ func (p *Preset) Check() error {
 	for field, text := range map[string]string{"description": p.Description, "category": p.Category, "runtime": p.Runtime} {
 		if len(text) > maxText {
 			wrong = append(wrong, fmt.Errorf("%s: has %d bytes; expected at most %d", field, len(text), maxText))
+		}
+	}
+	if p.Runtime != "" {
+		e, err := engine.Lookup(p.Runtime)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("runtime: %w", err))
+		} else {
+			p.Runtime = e.Name()
 		}
 	}
 	wrong = append(wrong, p.Parameters.check()...)

@@ -77,6 +77,17 @@ func TestMerge(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnmergeable)
 }
 
+// A preset's engine is one there is, by its own name.
+func TestRuntimeIsAnEngine(t *testing.T) {
+	p := named("A", `{"x": [1]}`)
+	p.Runtime = "vLLM-small"
+	require.NoError(t, p.Check())
+	require.Equal(t, "vllm", p.Runtime)
+	p.Runtime = "sglng"
+	require.ErrorIs(t, p.Check(), ErrInvalid)
+	require.ErrorContains(t, p.Check(), `runtime: unknown engine "sglng": did you mean "sglang"?`)
+}
+
 // What presets of two engines make together, neither would start with.
 func TestMergeIsOfOneEngine(t *testing.T) {
 	of := func(name, runtime string) Preset {

@@ -138,7 +138,8 @@ type Beat struct {
 type Held struct {
 	Experiment uuid.UUID `json:"experiment"`
 	Epoch      int64     `json:"epoch"`
-	// Phase is staging, waiting, running or reporting.
+	// Phase is staging, waiting, running or reporting; while it runs, a serving
+	// experiment says more: download, load, benchmark or stop.
 	Phase   string   `json:"phase"`
 	Devices []string `json:"devices,omitempty"`
 }

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
@@ -54,7 +56,8 @@ func prefixes() []struct{ prefix, engine string } {
 func Lookup(runtime string) (*Engine, error) {
 	word := strings.ToLower(strings.TrimSpace(runtime))
 	for _, p := range prefixes() {
-		if strings.HasPrefix(word, p.prefix) {
+		rest, ok := strings.CutPrefix(word, p.prefix)
+		if ok && !misspelt(word, rest) {
 			return newest(p.engine)
 		}
 	}
@@ -65,6 +68,14 @@ func Lookup(runtime string) (*Engine, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w %q: there are %s", ErrUnknown, runtime, strings.Join(Names(), ", "))
+}
+
+// misspelt says that a word which begins as an engine's name does goes on like
+// a slip of the hand (vllmm) and not like a name that contains it (vllm-small,
+// vllmserver).
+func misspelt(word, rest string) bool {
+	letter, _ := utf8.DecodeRuneInString(rest)
+	return unicode.IsLetter(letter) && space.Nearest(word, Names()) != ""
 }
 
 // newest is the engine of that name with the newest flags that are known.

@@ -33,6 +33,7 @@ func TestLookup(t *testing.T) {
 	for runtime, want := range map[string]string{
 		"vllm": VLLM, "vLLM-llama-small": VLLM, "sglang-mixtral-moe": SGLang, "trtllm": TensorRT, "tensorrt-llm": TensorRT,
 		"TensorRT_LLM": TensorRT, "llama.cpp": LlamaCpp, "llama-server": LlamaCpp, "llamacpp": LlamaCpp,
+		"vllm2": VLLM, "vllmserver": VLLM, "sglang_v0.5": SGLang, "vllm/small": VLLM,
 	} {
 		e, err := Lookup(runtime)
 		require.NoError(t, err, runtime)
@@ -41,6 +42,8 @@ func TestLookup(t *testing.T) {
 	_, err := Lookup("vlm")
 	require.ErrorIs(t, err, ErrUnknown)
 	require.EqualError(t, err, `unknown engine "vlm": did you mean "vllm"?`)
+	_, err = Lookup("vllmm")
+	require.EqualError(t, err, `unknown engine "vllmm": did you mean "vllm"?`)
 	_, err = Lookup("sglng-llama-small")
 	require.EqualError(t, err, `unknown engine "sglng-llama-small": did you mean "sglang"?`)
 	_, err = Lookup("ollama")

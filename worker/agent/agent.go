@@ -82,8 +82,11 @@ type Agent struct {
 	outbox   []*report          // on their way out
 	queues   []wire.Queue
 	hold     int
-	draining bool
-	trouble  string
+	// leaving is this process's own end, which nothing takes back; asked is the
+	// manager's wish, which its next answer may.
+	leaving bool
+	asked   bool
+	trouble string
 	// renewed is when the last beat was sent that the manager answered; the
 	// lease lasts from then on.
 	renewed time.Time
@@ -175,13 +178,16 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 // Drain lets running attempts finish, takes no more, and ends Run after that.
 func (a *Agent) Drain() {
 	a.mu.Lock()
-	a.draining = true
+	a.leaving = true
 	a.mu.Unlock()
 	a.beatNow()
 }
 
 // HandBack stops running attempts now and gives them back.
 func (a *Agent) HandBack() { a.stopAll(errHandedBack) }
+
+// drainingLocked says that the worker takes no more.
+func (a *Agent) drainingLocked() bool { return a.leaving || a.asked }
 
 func nudge(c chan struct{}) {
 	select {

@@ -99,7 +99,7 @@ func (a *Agent) beatOnce(ctx context.Context, sequence uint64, leaving bool) (ev
 		beat.Node.Models = a.Models()
 	}
 	a.mu.Lock()
-	beat.Held, beat.Draining, beat.Trouble = a.heldLocked(), a.draining, a.trouble
+	beat.Held, beat.Draining, beat.Trouble = a.heldLocked(), a.drainingLocked(), a.trouble
 	every = a.every
 	a.mu.Unlock()
 
@@ -124,9 +124,7 @@ func (a *Agent) beatOnce(ctx context.Context, sequence uint64, leaving bool) (ev
 	a.mu.Lock()
 	a.renewed, a.lease, a.every = sent, reply.Lease, reply.Every
 	a.queues, a.hold = reply.Queues, reply.Hold
-	if reply.Drain {
-		a.draining = true
-	}
+	a.asked = reply.Drain
 	a.mu.Unlock()
 	a.Semaphore.Hold(reply.Hold)
 	a.lose(reply.Lost)
@@ -153,7 +151,7 @@ func (a *Agent) heldLocked() []wire.Held {
 func (a *Agent) doneDraining() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.draining || len(a.attempts) > 0 {
+	if !a.drainingLocked() || len(a.attempts) > 0 {
 		return false
 	}
 	for _, r := range a.reports {
@@ -225,7 +223,7 @@ func (a *Agent) fence(ctx context.Context) error {
 // farewell tells the manager that nothing is held any more, if it can be told.
 func (a *Agent) farewell() {
 	a.mu.Lock()
-	a.draining = true
+	a.leaving = true
 	a.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -207,7 +207,7 @@ func (a *Agent) confirm(list []wire.Attempted) {
 			delete(a.reports, key)
 		}
 	}
-	finished := a.draining && len(a.attempts) == 0 && len(a.reports) == 0
+	finished := a.drainingLocked() && len(a.attempts) == 0 && len(a.reports) == 0
 	a.mu.Unlock()
 	if err := a.spool.Confirm(keys...); err != nil {
 		a.Log.Debug().Err(err).Msg("a confirmation was not written; the result is sent again after a restart")

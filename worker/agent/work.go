@@ -54,7 +54,7 @@ func (a *Agent) work(ctx context.Context) error {
 func (a *Agent) fetchRound(ctx context.Context) (found bool) {
 	a.mu.Lock()
 	queues, hold := a.queues, a.hold
-	idle := a.draining || a.trouble != ""
+	idle := a.drainingLocked() || a.trouble != ""
 	a.mu.Unlock()
 	if idle || ctx.Err() != nil {
 		return false

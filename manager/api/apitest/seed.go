@@ -202,6 +202,12 @@ func (s *Stand) reread(t testing.TB, of store.Task) store.Task {
 // by the experiment given, and node-b, which is lost.
 func (s *Stand) Workers(t testing.TB, held ...uuid.UUID) {
 	t.Helper()
+	s.Phase(t, "running", held...)
+}
+
+// Phase saves the same workers, and what is done for the experiments held.
+func (s *Stand) Phase(t testing.TB, phase string, held ...uuid.UUID) {
+	t.Helper()
 	slot := func(i int) node.Device {
 		return node.Device{ID: fmt.Sprintf("cpu-%d", i), Index: i, Vendor: node.CPU, Model: "Example CPU", Cores: []int{i + 1}, Health: node.Healthy}
 	}
@@ -210,7 +216,7 @@ func (s *Stand) Workers(t testing.TB, held ...uuid.UUID) {
 			Launchers: []string{"docker", "local"}, Engines: map[string]string{"vllm": "0.11.0", "llama.cpp": ""}, Models: []string{"org/model"},
 			Devices: []node.Device{slot(0), slot(1)}, Version: "test", StartedAt: At(0)}}
 	for i, id := range held {
-		a.Held = append(a.Held, wire.Held{Experiment: id, Epoch: 1, Phase: "running", Devices: []string{fmt.Sprintf("cpu-%d", i)}})
+		a.Held = append(a.Held, wire.Held{Experiment: id, Epoch: 1, Phase: phase, Devices: []string{fmt.Sprintf("cpu-%d", i)}})
 	}
 	b := store.Worker{Name: "node-b", Session: uuid.Max, State: store.WorkerLost, LastBeatAt: At(1),
 		Node: node.Advertisement{Worker: "node-b", Host: "b.example", Pool: "default", Kinds: []string{"command"},

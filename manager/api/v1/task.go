@@ -64,7 +64,8 @@ type Counts struct {
 	Total         int `json:"total" doc:"experiments chosen so far, confirmations left out"`
 	Planned       int `json:"planned" doc:"experiments that the budget and the space allow"`
 	Queued        int `json:"queued"`
-	Running       int `json:"running"`
+	Running       int `json:"running" doc:"in a worker's hands"`
+	Staging       int `json:"staging,omitempty" doc:"of those running, how many are still built, fetched for, or wait for their devices; told of single tasks"`
 	Success       int `json:"success"`
 	Failed        int `json:"failed"`
 	Cancelled     int `json:"cancelled"`
