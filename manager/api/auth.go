@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/autotuner"
 	"github.com/go-chi/chi/v5/middleware"
 )
 
@@ -17,11 +18,14 @@ import (
 func (a *API) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/healthz", "/readyz", "/openapi.json", "/openapi.yaml":
+		case "/health", "/healthz", "/readyz", "/openapi.json", "/openapi.yaml":
 			next.ServeHTTP(w, r)
 			return
 		}
 		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !bearer && strings.HasPrefix(r.URL.Path, "/api/ws/") {
+			given, bearer = autotuner.SocketToken(r)
+		}
 		allowed := bearer && same(given, a.config.Token)
 		if !allowed && bearer && a.config.JoinToken != "" && joins(r) {
 			allowed = same(given, a.config.JoinToken)

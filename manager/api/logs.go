@@ -52,16 +52,21 @@ func (a *API) logRoutes(api huma.API) {
 
 // openLogs reads the output of an experiment from the piece behind after on.
 func (a *API) openLogs(ctx context.Context, id uuid.UUID, after uint64) (jetstream.Consumer, error) {
+	if after > 0 {
+		return a.readStream(ctx, id, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1})
+	}
+	return a.readStream(ctx, id, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+}
+
+// readStream makes a consumer of an experiment's output that begins as config says.
+func (a *API) readStream(ctx context.Context, id uuid.UUID, config jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	if a.config.JetStream == nil {
 		return nil, problem(http.StatusNotImplemented, "ask the manager that runs with a bus", "this manager has no bus to read output from")
 	}
 	// Reading disturbs nobody: nothing is acknowledged, and a consumer that is
 	// left behind goes by itself.
-	config := jetstream.ConsumerConfig{FilterSubject: wire.ExperimentLogs(id), AckPolicy: jetstream.AckNonePolicy,
-		DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: logIdle, MemoryStorage: true, Replicas: 1}
-	if after > 0 {
-		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
-	}
+	config.FilterSubject, config.AckPolicy = wire.ExperimentLogs(id), jetstream.AckNonePolicy
+	config.InactiveThreshold, config.MemoryStorage, config.Replicas = logIdle, true, 1
 	consumer, err := a.config.JetStream.CreateConsumer(ctx, wire.StreamLogs, config)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log stream: %w", err)

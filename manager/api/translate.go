@@ -2,9 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
+	"github.com/fleetune/fleetune/manager/autotuner"
 	"github.com/fleetune/fleetune/manager/preset"
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // speaker is what package autotuner translates: this API's own operations.
@@ -28,6 +33,45 @@ func (s speaker) Ready(ctx context.Context) (database, bus string) {
 	state := s.a.ready(ctx)
 	return state.Database, state.Bus
 }
+
+func (s speaker) Output(ctx context.Context, experiment uuid.UUID, fromNow bool) (autotuner.Output, error) {
+	config := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+	if fromNow {
+		config.DeliverPolicy = jetstream.DeliverNewPolicy
+	}
+	consumer, err := s.a.readStream(ctx, experiment, config)
+	if err != nil {
+		return nil, err
+	}
+	return output{s.a, consumer}, nil
+}
+
+// An output is an experiment's output, piece by piece.
+type output struct {
+	a        *API
+	consumer jetstream.Consumer
+}
+
+// Read returns the next pieces that are there already.
+func (o output) Read() ([]v1.LogChunk, error) {
+	messages, err := o.consumer.FetchNoWait(logBatch)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log stream: %w", err)
+	}
+	var list []v1.LogChunk
+	for m := range messages.Messages() {
+		if chunk, ok := logChunk(m, 0); ok {
+			list = append(list, chunk)
+		}
+	}
+	if err := messages.Error(); err != nil && !errors.Is(err, jetstream.ErrNoMessages) {
+		return list, fmt.Errorf("reading the log stream: %w", err)
+	}
+	return list, nil
+}
+
+// Close lets the server forget the reader.
+func (o output) Close(ctx context.Context) { o.a.closeLogs(ctx, o.consumer) }
 
 func (s speaker) Presets(ctx context.Context) ([]preset.Preset, error) { return s.a.allPresets(ctx) }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/fleetune/fleetune/manager/preset"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
 
@@ -32,6 +33,9 @@ type Manager interface {
 	Streaming(ctx context.Context) (context.Context, context.CancelFunc)
 	// Ready tells what state the database and the bus are in, "ok" or what is wrong.
 	Ready(ctx context.Context) (database, bus string)
+	// Output reads what an experiment's programs write: all of it, or only what
+	// comes from now on.
+	Output(ctx context.Context, experiment uuid.UUID, fromNow bool) (Output, error)
 
 	Presets(ctx context.Context) ([]preset.Preset, error)
 	Preset(ctx context.Context, name string) (preset.Preset, error)
@@ -64,6 +68,7 @@ func (t *Translator) Mount(r chi.Router) {
 	r.Route("/api/runtime-params", t.runtimeRoutes)
 	r.Route("/api/system", t.systemRoutes)
 	r.Route("/api/ws", t.socketRoutes)
+	r.Get("/health", t.serve(alive))
 	t.elsewhere(r)
 }
 

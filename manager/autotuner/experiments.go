@@ -65,14 +65,14 @@ type gpuInfo struct {
 	WorldSize int      `json:"world_size"`
 }
 
-// experimentStatus is the name of an experiment's state. LLM Autotuner knows
-// neither cancelled nor infeasible.
-func experimentStatus(e store.Experiment) string {
+// experimentStatus is the name of an experiment's state, and of what is done
+// for one that runs. LLM Autotuner knows neither cancelled nor infeasible.
+func experimentStatus(of store.Task, e store.Experiment, phase string) string {
 	switch {
 	case e.State == experiment.Queued:
 		return pending
 	case e.State == experiment.Running:
-		return "benchmarking"
+		return runningStatus(of, phase)
 	case e.Outcome != nil && *e.Outcome == experiment.OutcomeInfeasible:
 		return "infeasible"
 	default:
@@ -80,9 +80,9 @@ func experimentStatus(e store.Experiment) string {
 	}
 }
 
-func documentOf(of store.Task, e store.Experiment) experimentDocument {
+func documentOf(of store.Task, e store.Experiment, phase string) experimentDocument {
 	d := experimentDocument{ID: experimentID(of, e.Number), TaskID: of.Number, Number: e.Number, Parameters: e.Parameters,
-		Status: experimentStatus(e), Score: objectiveScore(of, e), CreatedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt),
+		Status: experimentStatus(of, e, phase), Score: objectiveScore(of, e), CreatedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt),
 		CompletedAt: utc(e.FinishedAt), ElapsedTime: elapsed(e.StartedAt, e.FinishedAt), UUID: e.ID, Purpose: e.Purpose}
 	if e.Outcome != nil {
 		d.Outcome = string(*e.Outcome)
@@ -144,8 +144,14 @@ func (t *Translator) listExperiments(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	documents := make([]experimentDocument, len(list))
+	phases := map[uuid.UUID]map[int]string{}
 	for i, e := range list {
-		documents[i] = documentOf(tasks[e.TaskID], e)
+		if e.State == experiment.Running && phases[e.TaskID] == nil {
+			if phases[e.TaskID], err = t.store.Phases(ctx, e.TaskID); err != nil {
+				return 0, nil, err
+			}
+		}
+		documents[i] = documentOf(tasks[e.TaskID], e, phases[e.TaskID][e.Number])
 	}
 	return http.StatusOK, documents, nil
 }
@@ -158,6 +164,10 @@ func (t *Translator) taskExperiments(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	phases, err := t.store.Phases(ctx, of.ID)
+	if err != nil {
+		return 0, nil, err
+	}
 	documents := []experimentDocument{}
 	f := store.ExperimentFilter{Task: of.ID, Purposes: []experiment.Purpose{experiment.Baseline, experiment.Search}, Limit: maxPage}
 	for {
@@ -166,7 +176,7 @@ func (t *Translator) taskExperiments(r *http.Request) (int, any, error) {
 			return 0, nil, err
 		}
 		for _, e := range list {
-			documents = append(documents, documentOf(of, e))
+			documents = append(documents, documentOf(of, e, phases[e.Number]))
 			f.After = e.Number
 		}
 		if len(list) < f.Limit {
@@ -180,7 +190,11 @@ func (t *Translator) showExperiment(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, documentOf(of, e), nil
+	phases, err := t.store.Phases(r.Context(), of.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, documentOf(of, e, phases[e.Number]), nil
 }
 
 // experiment finds an experiment by its id here, or by its own.

@@ -113,7 +113,10 @@ func (t *Translator) resultFrames(ctx context.Context, of subject, numbers []int
 		}
 		current = number
 		f := frame{Type: "experiment_completed", TaskID: of.task.Number, Timestamp: at, ExperimentID: &e.Number}
-		d := documentOf(of.task, e)
+		d := documentOf(of.task, e, "")
+		if _, told := of.told[number]; !told && e.StartedAt != nil {
+			frames = append(frames, startedFrame(of, e, at)) // it was quicker than a look
+		}
 		if e.State != experiment.Success {
 			f.Type = "experiment_failed"
 		}

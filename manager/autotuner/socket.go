@@ -10,11 +10,15 @@ import (
 	"github.com/coder/websocket/wsjson"
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 )
 
 const (
-	// beat is how often a quiet socket is asked whether the client is there.
+	// beat is how often a socket is asked whether the client is there.
 	beat = 15 * time.Second
+	// look is how often it is seen what workers do and what programs write:
+	// neither makes events.
+	look = time.Second
 	// patience is how long one frame may take to be written or answered.
 	patience = 5 * time.Second
 )
@@ -34,7 +38,7 @@ func (t *Translator) socketRoutes(r chi.Router) {
 			t.fail(w, r, err)
 			return
 		}
-		t.watch(w, r, subject{task: of, number: e.Number})
+		t.watch(w, r, subject{task: of, number: e.Number, experiment: e.ID})
 	})
 	r.Get("/tasks/{task}/subscribers", t.serve(instead501("watchers are not counted")))
 }
@@ -44,6 +48,10 @@ type subject struct {
 	task store.Task
 	// number of the experiment; 0 is the task and all of them.
 	number int
+	// experiment's id, where it is one.
+	experiment uuid.UUID
+	// told are the experiments that the client knows to run, and their phases.
+	told map[int]string
 }
 
 // watch upgrades a request to a socket and writes frames until the client goes
@@ -61,7 +69,7 @@ func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
 		t.fail(w, r, err)
 		return
 	}
-	conn, err := websocket.Accept(w, r, nil)
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}})
 	if err != nil {
 		return // Accept has answered
 	}
@@ -88,11 +96,24 @@ func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
 
 // follow writes frames for the events behind cursor until the socket's end.
 func (t *Translator) follow(s *socket, cursor int64) error {
+	// What runs already is known from the task, and written before is the log's.
+	var err error
+	if s.of.told, err = t.phases(s.ctx, s.of); err != nil {
+		return err
+	}
+	var talk *talker
+	if s.of.number > 0 {
+		if talk, err = t.listen(s.ctx, s.of.experiment); err != nil {
+			return err
+		}
+		defer talk.close(s.gone)
+	}
 	if err := s.greet(); err != nil {
 		return err
 	}
-	ticker := time.NewTicker(beat)
-	defer ticker.Stop()
+	beats, looks := time.NewTicker(beat), time.NewTicker(look)
+	defer beats.Stop()
+	defer looks.Stop()
 	for {
 		events, changed, err := t.feed.After(s.ctx, cursor)
 		if err != nil {
@@ -103,14 +124,12 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 			if e.Task == nil || *e.Task != s.of.task.ID {
 				continue
 			}
-			frames, err := t.frames(s.ctx, s.of, e)
-			if err != nil {
+			// What was written before the end is told before the end.
+			if err := s.say(talk.frames(s.of)); err != nil {
 				return err
 			}
-			for _, f := range frames {
-				if err := s.write(f); err != nil {
-					return err
-				}
+			if err := s.say(t.frames(s.ctx, s.of, e)); err != nil {
+				return err
 			}
 		}
 		if len(events) > 0 {
@@ -118,7 +137,11 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 		}
 		select {
 		case <-changed:
-		case <-ticker.C:
+		case <-looks.C:
+			if err := t.look(s, talk); err != nil {
+				return err
+			}
+		case <-beats.C:
 			if err := s.ping(); err != nil {
 				return err
 			}
@@ -126,6 +149,20 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 			return s.ctx.Err()
 		}
 	}
+}
+
+// look tells what workers began, and what programs wrote, since the last look.
+func (t *Translator) look(s *socket, talk *talker) error {
+	now, err := t.phases(s.ctx, s.of)
+	if err != nil {
+		return err
+	}
+	frames, err := t.phaseFrames(s.ctx, s.of, s.of.told, now)
+	s.of.told = now
+	if err := s.say(frames, err); err != nil {
+		return err
+	}
+	return s.say(talk.frames(s.of))
 }
 
 // A socket is one client's connection.
@@ -151,6 +188,16 @@ func (s *socket) write(f frame) error {
 	ctx, cancel := context.WithTimeout(s.gone, patience)
 	defer cancel()
 	return wsjson.Write(ctx, s.conn, f)
+}
+
+// say writes frames, unless making them has failed.
+func (s *socket) say(frames []frame, err error) error {
+	for _, f := range frames {
+		if err := s.write(f); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (s *socket) ping() error {

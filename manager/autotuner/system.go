@@ -12,6 +12,11 @@ func (t *Translator) systemRoutes(r chi.Router) {
 	r.Get("/info", t.serve(t.info))
 }
 
+// alive is what LLM Autotuner's probe asks for: that something answers.
+func alive(*http.Request) (int, any, error) {
+	return http.StatusOK, map[string]string{"status": "healthy"}, nil
+}
+
 // health tells the bus's state where LLM Autotuner tells that of its queue.
 func (t *Translator) health(r *http.Request) (int, any, error) {
 	d := struct {

@@ -24,14 +24,14 @@ func (t *Translator) taskRoutes(r chi.Router) {
 	r.Post("/{task}/cancel", t.serve(t.cancelTask))
 	const again = "a task stays what it was handed in as; submit it again under another name"
 	const keeps = "results are kept, so that what was measured stays known; cancel the task to end it"
-	const logs = "output is kept by experiment: GET /api/v1/tasks/{task}/experiments/{number}/logs, or fleetune logs"
+	const logs = "output is kept by experiment: GET /api/tasks/{task}/experiments/{number}/logs, or fleetune logs"
 	r.Put("/{task}", t.serve(instead501(again)))
 	r.Patch("/{task}", t.serve(instead501(again+"; /start and /cancel change its status")))
 	r.Delete("/{task}", t.serve(instead501(keeps)))
 	r.Post("/{task}/restart", t.serve(instead501(again)))
 	r.Post("/{task}/clear", t.serve(instead501(keeps)))
 	r.HandleFunc("/{task}/logs", t.serve(instead501(logs)))
-	r.HandleFunc("/{task}/experiments/{number}/logs", t.serve(instead501(logs)))
+	r.Get("/{task}/experiments/{number}/logs", t.logs)
 }
 
 // The status names of LLM Autotuner.

@@ -1,6 +1,7 @@
 package autotuner_test
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -120,7 +121,8 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/api/tasks/1/restart", "", 501, "submit it again"},
 		{"POST", "/api/tasks/1/clear", "", 501, "results are kept"},
 		{"GET", "/api/tasks/1/logs", "", 501, "fleetune logs"},
-		{"GET", "/api/tasks/1/experiments/2/logs?follow=true", "", 501, "fleetune logs"},
+		{"GET", "/api/tasks/1/experiments/2/logs?follow=true", "", 404, "no experiment"},
+		{"GET", "/api/tasks/1/experiments/x/logs", "", 404, "no experiment"},
 		{"GET", "/api/runtime-params/compatibility", "", 501, "dry-run"},
 		{"GET", "/api/docker/containers?all=true", "", 501, "workers"},
 		{"GET", "/api/dashboard/gpu-status", "", 501, "/api/v1/workers"},
@@ -136,6 +138,21 @@ func TestRefusals(t *testing.T) {
 			require.Contains(t, told(t, body), c.told, "%s %s", c.method, c.path)
 		}
 	}
+}
+
+// A probe needs no token.
+func TestHealthIsOpen(t *testing.T) {
+	s := apitest.Start(t)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/health", nil)
+	require.NoError(t, err)
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	http.DefaultClient.CloseIdleConnections()
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.JSONEq(t, `{"status": "healthy"}`, string(body))
 }
 
 // The paths ask for the token as all others do.

@@ -23,7 +23,16 @@ func TestStatusNames(t *testing.T) {
 		{store.Experiment{State: experiment.Failed, Outcome: &infeasible}, "infeasible"},
 		{store.Experiment{State: experiment.Cancelled}, "cancelled"},
 	} {
-		require.Equal(t, c.want, experimentStatus(c.e))
+		require.Equal(t, c.want, experimentStatus(store.Task{}, c.e, "running"))
+	}
+	serving := store.Task{Spec: &task.Task{Serving: &task.Serving{}}}
+	for phase, want := range map[string][2]string{ // of a command, and of an engine
+		"": {"deploying", "deploying"}, "staging": {"deploying", "deploying"}, "waiting": {"deploying", "deploying"},
+		"running": {"benchmarking", "deploying"}, "load": {"deploying", "deploying"},
+		"benchmark": {"benchmarking", "benchmarking"}, "stop": {"benchmarking", "benchmarking"}, "reporting": {"benchmarking", "benchmarking"},
+	} {
+		e := store.Experiment{State: experiment.Running}
+		require.Equal(t, want, [2]string{experimentStatus(store.Task{}, e, phase), experimentStatus(serving, e, phase)}, phase)
 	}
 	// Every state has a status that finds it again.
 	for _, state := range []store.TaskState{store.TaskWaiting, store.TaskRunning, store.TaskPaused, store.TaskCompleted, store.TaskFailed, store.TaskCancelled} {

@@ -19,7 +19,7 @@ import (
 
 func (a *app) submitCommand() *cobra.Command {
 	var name string
-	var watch, dry bool
+	var watch, dry, paused bool
 	var examples int
 	cmd := &cobra.Command{Use: "submit FILE…", Short: "Hand task files in and print the tasks' names",
 		Long: `Hand task files in and print the tasks' names. The files that a task names as
@@ -35,6 +35,9 @@ the constraints leave, and the first rendered commands.`,
 			if watch && dry {
 				return usage(errors.New("--watch and --dry-run exclude each other"))
 			}
+			if paused && (watch || dry) {
+				return usage(errors.New("--paused goes with neither --watch nor --dry-run: nothing runs before fleetune resume"))
+			}
 			files, err := a.readTasks(args)
 			if err != nil {
 				return err
@@ -42,11 +45,12 @@ the constraints leave, and the first rendered commands.`,
 			if dry {
 				return a.dryRun(files, examples)
 			}
-			return a.submit(ctx, files, name, watch)
+			return a.submit(ctx, files, v1.Submission{Name: name, Paused: paused}, watch)
 		})}
 	flags := cmd.Flags()
 	flags.StringVar(&name, "name", "", "take this name instead of the file's task_name")
 	flags.BoolVar(&watch, "watch", false, "show how it goes until the task has ended")
+	flags.BoolVar(&paused, "paused", false, "hold the tasks back until fleetune resume lets them go")
 	flags.BoolVar(&dry, "dry-run", false, "check and show what would run; start nothing")
 	flags.IntVar(&examples, "examples", 2, "how many experiments --dry-run shows, the baseline aside")
 	a.jsonFlag(cmd)
@@ -147,7 +151,7 @@ func (a *app) readTask(path string) (taskFile, error) {
 	return f, nil
 }
 
-func (a *app) submit(ctx context.Context, files []taskFile, name string, watch bool) error {
+func (a *app) submit(ctx context.Context, files []taskFile, how v1.Submission, watch bool) error {
 	c, err := a.dial()
 	if err != nil {
 		return err
@@ -155,7 +159,8 @@ func (a *app) submit(ctx context.Context, files []taskFile, name string, watch b
 	defer c.Close()
 	list := []v1.Task{}
 	for _, f := range files {
-		answer, err := c.Submit(ctx, v1.Submission{File: f.name, Source: string(f.source), Name: name, Bundle: f.bundle})
+		how.File, how.Source, how.Bundle = f.name, string(f.source), f.bundle
+		answer, err := c.Submit(ctx, how)
 		if err != nil {
 			return errors.Join(err, a.printSubmitted(list, watch))
 		}

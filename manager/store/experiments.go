@@ -251,13 +251,14 @@ func (s *Store) Counts(ctx context.Context, tasks []uuid.UUID) (map[uuid.UUID]Co
 
 // Phases tells what is done for each of a task's running experiments, by
 // number: what the worker that holds it said last, "" before it said anything.
+// Confirmations are left out, as in the counts.
 func (s *Store) Phases(ctx context.Context, task uuid.UUID) (map[int]string, error) {
 	rows, err := s.pool.Query(ctx, `WITH held AS (
 			SELECT h->>'experiment' AS experiment, (h->>'epoch')::bigint AS epoch, h->>'phase' AS phase
 			FROM workers CROSS JOIN jsonb_array_elements(held) AS h WHERE state IN ('online', 'draining'))
 		SELECT e.number, coalesce(h.phase, '') FROM experiments e
 		LEFT JOIN held h ON h.experiment = e.id::text AND h.epoch = e.epoch
-		WHERE e.task_id = $1 AND e.state = 'running'`, task)
+		WHERE e.task_id = $1 AND e.state = 'running' AND e.purpose <> 'confirm'`, task)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is done for experiments: %w", err)
 	}
