@@ -10,6 +10,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/google/uuid"
 )
 
@@ -179,8 +180,7 @@ func workerDocument(w store.Worker, named map[uuid.UUID]place) v1.Worker {
 	busy := map[string]bool{}
 	for _, h := range w.Held {
 		p := named[h.Experiment]
-		d.Running = append(d.Running, v1.Held{Experiment: h.Experiment, Task: p.task, Number: p.number, Epoch: h.Epoch,
-			Phase: h.Phase, Devices: orEmpty(h.Devices)})
+		d.Running = append(d.Running, heldDocument(w.Name, h, p))
 		for _, device := range h.Devices {
 			busy[device] = true
 		}
@@ -192,10 +192,17 @@ func workerDocument(w store.Worker, named map[uuid.UUID]place) v1.Worker {
 	return d
 }
 
+func heldDocument(worker string, h wire.Held, p place) v1.Held {
+	return v1.Held{Experiment: h.Experiment, Task: p.task, Number: p.number, Worker: worker, Epoch: h.Epoch,
+		Phase: h.Phase, Detail: h.Detail, Devices: orEmpty(h.Devices)}
+}
+
 // A place is where an experiment belongs.
 type place struct {
-	task   string
-	number int
+	task    string
+	number  int
+	state   experiment.State
+	purpose experiment.Purpose
 }
 
 func eventDocument(e store.Event) v1.Event {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -80,7 +81,29 @@ func (a *API) listExperiments(ctx context.Context, ref string, c Choice, after s
 	for _, e := range list {
 		page.Items = append(page.Items, experimentDocument(t, e))
 	}
-	return page, nil
+	return page, a.addPhases(ctx, page.Items...)
+}
+
+// addPhases tells of experiments that run what their workers do for them.
+func (a *API) addPhases(ctx context.Context, list ...v1.Experiment) error {
+	runs := func(e v1.Experiment) bool { return e.Status == experiment.Running }
+	if !slices.ContainsFunc(list, runs) {
+		return nil
+	}
+	workers, err := a.store.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		for _, w := range workers {
+			for _, h := range w.Held {
+				if runs(list[i]) && h.Experiment == list[i].ID && w.Name == list[i].Worker {
+					list[i].Phase, list[i].Detail = h.Phase, h.Detail
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // experiment finds an experiment of a task.
@@ -106,7 +129,11 @@ func (a *API) showExperiment(ctx context.Context, ref string, number int) (v1.De
 	if err != nil {
 		return v1.Detailed{}, err
 	}
-	d := v1.Detailed{Experiment: experimentDocument(t, e), History: []v1.Attempt{}}
+	document := []v1.Experiment{experimentDocument(t, e)}
+	if err := a.addPhases(ctx, document...); err != nil {
+		return v1.Detailed{}, err
+	}
+	d := v1.Detailed{Experiment: document[0], History: []v1.Attempt{}}
 	for _, attempt := range attempts {
 		d.History = append(d.History, attemptDocument(t, attempt))
 	}

@@ -1,14 +1,17 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/google/uuid"
 )
@@ -154,7 +157,40 @@ func (a *API) describe(ctx context.Context, t store.Task) (v1.Task, error) {
 	if err != nil {
 		return v1.Task{}, err
 	}
-	return documents[0], nil
+	d := documents[0]
+	if t.State == store.TaskRunning || t.State == store.TaskPaused {
+		err = a.addRunning(ctx, &d)
+	}
+	return d, err
+}
+
+// addRunning tells what workers do for a task, and how many of its experiments
+// do not use their devices yet. Confirmations are left out there, as in the
+// other counts.
+func (a *API) addRunning(ctx context.Context, d *v1.Task) error {
+	workers, err := a.store.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	places, err := a.places(ctx, workers)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		for _, h := range w.Held {
+			p := places[h.Experiment]
+			if p.task != d.Name || p.state != experiment.Running || w.State == store.WorkerLost {
+				continue
+			}
+			d.Running = append(d.Running, heldDocument(w.Name, h, p))
+			if p.purpose != experiment.Confirm && slices.Contains([]string{"staging", "download", "waiting"}, h.Phase) {
+				d.Experiments.Staging++
+			}
+		}
+	}
+	d.Experiments.Staging = min(d.Experiments.Staging, d.Experiments.Running) // the counts were read before
+	slices.SortFunc(d.Running, func(a, b v1.Held) int { return cmp.Compare(a.Number, b.Number) })
+	return nil
 }
 
 func (a *API) showTask(ctx context.Context, ref string) (v1.Task, error) {
@@ -162,22 +198,7 @@ func (a *API) showTask(ctx context.Context, ref string) (v1.Task, error) {
 	if err != nil {
 		return v1.Task{}, err
 	}
-	d, err := a.describe(ctx, t)
-	if err != nil || d.Experiments.Running == 0 {
-		return d, err
-	}
-	phases, err := a.store.Phases(ctx, t.ID)
-	if err != nil {
-		return v1.Task{}, err
-	}
-	for _, phase := range phases {
-		switch phase {
-		case "staging", "download", "waiting":
-			d.Experiments.Staging++
-		}
-	}
-	d.Experiments.Staging = min(d.Experiments.Staging, d.Experiments.Running) // the counts were read before
-	return d, nil
+	return a.describe(ctx, t)
 }
 
 func (a *API) taskSource(ctx context.Context, ref string) (v1.Source, error) {

@@ -109,7 +109,7 @@ func (a *API) places(ctx context.Context, workers []store.Worker) (map[uuid.UUID
 	}
 	named := make(map[uuid.UUID]place, len(experiments))
 	for _, e := range experiments {
-		named[e.ID] = place{task: tasks[e.TaskID].Name, number: e.Number}
+		named[e.ID] = place{task: tasks[e.TaskID].Name, number: e.Number, state: e.State, purpose: e.Purpose}
 	}
 	return named, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -70,9 +71,9 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 		t.Columns = append(t.Columns, terminal.Column{Title: "SLO", Least: 8})
 	}
 	t.Columns = append(t.Columns, terminal.Column{Title: "PARAMETERS", Least: 10}, terminal.Column{Title: "WORKER", Least: 6},
-		terminal.Column{Title: "TOOK", Right: true}, terminal.Column{Title: "ERROR", Least: 5})
+		terminal.Column{Title: "TOOK", Right: true}, terminal.Column{Title: "DETAIL", Least: 6})
 	for _, e := range list {
-		value, took, trouble := "", "", ""
+		value, took, detail := "", "", e.Detail
 		if e.Score != nil {
 			value = score(d, *e.Score, e.Metrics)
 		}
@@ -86,15 +87,25 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 			took = terminal.Duration(max(a.Now().Sub(*e.StartedAt), 0))
 		}
 		if e.Error != nil {
-			trouble = e.Error.Phase + ": " + e.Error.Message
+			detail = e.Error.Phase + ": " + e.Error.Message
 		}
-		row := []string{mark(d, e), string(e.Status), e.Outcome, value}
+		row := []string{mark(d, e), string(e.Status), outcome(e), value}
 		if promises {
 			row = append(row, missedPromises(e.Metrics))
 		}
-		t.Add(append(row, parameters, measuredBy(e), took, trouble)...)
+		t.Add(append(row, parameters, measuredBy(e), took, detail)...)
 	}
 	return t.Print(a.Out)
+}
+
+// outcome is how an experiment ended, or what is done for it now; nothing where
+// its status says the same.
+func outcome(e v1.Experiment) string {
+	said := cmp.Or(e.Outcome, e.Phase)
+	if said == string(e.Status) {
+		return ""
+	}
+	return said
 }
 
 // missedPromises says how an experiment stands with the SLO: "kept", or which
@@ -171,7 +182,8 @@ func (a *app) oneExperiment(ctx context.Context, c *client.Client, ref, text str
 func (a *app) printExperiment(ref string, e v1.Detailed) error {
 	f := &fields{app: a}
 	f.add("experiment", "#%d of %s (%s)", e.Number, ref, e.Purpose)
-	f.addStyled(terminal.StatusStyle(string(e.Status)), "status", "%s %s", e.Status, e.Outcome)
+	f.addStyled(terminal.StatusStyle(string(e.Status)), "status", "%s", strings.TrimSpace(string(e.Status)+" "+outcome(e.Experiment)))
+	f.add("now", "%s", e.Detail)
 	f.add("parameters", "%s", terminal.Point(e.Parameters, nil))
 	if e.Fidelity != nil {
 		f.add("fidelity", "%s, less than a full measurement", terminal.Number(*e.Fidelity))

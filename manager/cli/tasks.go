@@ -203,6 +203,9 @@ func (a *app) printTask(d v1.Task) error {
 	f.add("priority", "%s", string(d.Priority))
 	f.add("depends on", "%s", strings.Join(d.DependsOn, ", "))
 	f.add("experiments", "%s", counts(d.Experiments))
+	for _, h := range d.Running {
+		f.add("running", "%s", doing(h))
+	}
 	f.add("records", "%s", served(d.Records))
 	f.add("search over", "%s", stopped(d))
 	f.add("created", "%s", terminal.Ago(&d.CreatedAt, a.Now()))
@@ -224,6 +227,15 @@ func (a *app) printTask(d v1.Task) error {
 		f.add("speed-up", "%s", comparison(d, *b))
 	}
 	return f.err
+}
+
+// doing says what a worker does for an experiment: "#3 on node-a: load".
+func doing(h v1.Held) string {
+	text := fmt.Sprintf("#%d on %s: %s", h.Number, h.Worker, h.Phase)
+	if h.Detail != "" {
+		text += ", " + h.Detail
+	}
+	return text
 }
 
 // strategy names the sampler, and how it works for the task.

@@ -265,6 +265,9 @@ func (w *watcher) finish() error {
 // barWidth is the greatest width of the bar, in columns.
 const barWidth = 28
 
+// runningLines bounds the lines about what runs.
+const runningLines = 4
+
 // picture is the task in a few lines.
 func (w *watcher) picture() []string {
 	d, out := w.task, w.app.Out
@@ -273,6 +276,13 @@ func (w *watcher) picture() []string {
 	lines := []string{head,
 		"  " + progress(d, w.app.Now(), out.Width-2),
 		"  " + cut(counts(c), out.Width-2)}
+	for i, h := range d.Running {
+		if i == runningLines {
+			lines = append(lines, out.Paint(terminal.Dim, fmt.Sprintf("  and %d more", len(d.Running)-i)))
+			break
+		}
+		lines = append(lines, "  "+out.Paint(terminal.Dim, cut(doing(h), out.Width-2)))
+	}
 	if b := d.Best; b != nil {
 		text := fmt.Sprintf("best #%d  %s %s", b.Number, metric(d), labelled(score(d, b.Score, b.Metrics), d.Simulated))
 		if b.Speedup != nil {
@@ -339,6 +349,12 @@ func estimate(d v1.Task, now time.Time) (time.Time, bool) {
 // when the task does.
 func plainLine(d v1.Task) string {
 	text := fmt.Sprintf("%s %s: %s", d.Name, d.Status, counts(d.Experiments))
+	for _, h := range d.Running {
+		if h.Phase == "download" { // the one that may take hours
+			h.Detail = ""
+			text += "; " + doing(h)
+		}
+	}
 	if b := d.Best; b != nil {
 		text += fmt.Sprintf("; best #%d %s %s", b.Number, metric(d), labelled(score(d, b.Score, b.Metrics), d.Simulated))
 		if b.Speedup != nil {

@@ -9,12 +9,20 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/fleetune/fleetune/shared/bus"
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 )
 
 // claimLimit bounds how many claims one statement grants.
 const claimLimit = 1024
+
+// An offer is left to a worker that has its model for at most so many
+// deliveries, with so long between them. After that whoever asks gets it.
+const (
+	deferrals = 8
+	deferral  = 250 * time.Millisecond
+)
 
 // A request is a claim message that waits for its answer.
 type request struct {
@@ -79,8 +87,13 @@ func (t *term) gather(first *nats.Msg) []request {
 
 func (t *term) grant(ctx context.Context, batch []request) error {
 	var claims []store.Claim
+	later := map[uuid.UUID]bool{}
 	for _, r := range batch {
 		for _, item := range r.claim.Items {
+			if item.Model != "" && item.Delivered <= deferrals && t.fleet.elsewhere(r.claim.Worker, item.Queue, item.Model) {
+				later[item.ID] = true
+				continue
+			}
 			claims = append(claims, store.Claim{
 				ID: item.ID, Experiment: item.Experiment, Worker: r.claim.Worker, Session: r.claim.Session, Devices: item.Devices,
 			})
@@ -101,6 +114,11 @@ func (t *term) grant(ctx context.Context, batch []request) error {
 		reply := wire.ClaimReply{Version: wire.Version, Grants: make([]wire.Grant, 0, len(r.claim.Items))}
 		for _, item := range r.claim.Items {
 			g, ok := granted[item.ID]
+			if later[item.ID] {
+				t.Metrics.deferred.Inc()
+				reply.Grants = append(reply.Grants, wire.Grant{Experiment: item.Experiment, Later: deferral})
+				continue
+			}
 			if !ok {
 				t.Metrics.refused.Inc()
 				reply.Grants = append(reply.Grants, wire.Grant{Experiment: item.Experiment, Refused: "it is no longer queued"})

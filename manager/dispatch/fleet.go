@@ -189,6 +189,37 @@ func (f *fleet) granted(now time.Time, grants map[uuid.UUID]store.Granted, claim
 	}
 }
 
+// elsewhere says that another worker has a model which the claiming one would
+// have to fetch, and is free to serve the queue now.
+func (f *fleet) elsewhere(worker, queue, model string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.queues, func(q wire.Queue) bool { return q.Name == queue })
+	if me := f.workers[worker]; i < 0 || me == nil || me.Node.HasModel(model) {
+		return false
+	}
+	need := f.queues[i].Requirements
+	for _, w := range f.workers {
+		if w.Name == worker || !w.takesWork() || !w.Node.HasModel(model) || node.Match(need, w.Node) != nil {
+			continue
+		}
+		if (f.attempts(w.Name)+1)*max(need.Devices, 1) <= healthy(w.Node.Devices) {
+			return true
+		}
+	}
+	return false
+}
+
+// attempts counts a worker's.
+func (f *fleet) attempts(worker string) (n int) {
+	for _, l := range f.leases {
+		if l.worker == worker {
+			n++
+		}
+	}
+	return n
+}
+
 // ended drops the leases of attempts that were reported.
 func (f *fleet) ended(id uuid.UUID, epoch int64) {
 	f.mu.Lock()

@@ -4,13 +4,13 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics are what Prometheus reads of the dispatcher.
 type Metrics struct {
-	leading, workers, capacity    prometheus.Gauge
-	offered, claimed, refused     prometheus.Counter
-	results                       *prometheus.CounterVec
-	stale, requeued               prometheus.Counter
-	claimBatch, resultBatch       prometheus.Histogram
-	claimSeconds, resultSeconds   prometheus.Histogram
-	reoffered, purged, sweepStall prometheus.Counter
+	leading, workers, capacity          prometheus.Gauge
+	offered, claimed, refused, deferred prometheus.Counter
+	results                             *prometheus.CounterVec
+	stale, requeued                     prometheus.Counter
+	claimBatch, resultBatch             prometheus.Histogram
+	claimSeconds, resultSeconds         prometheus.Histogram
+	reoffered, purged, sweepStall       prometheus.Counter
 }
 
 // NewMetrics registers the dispatcher's metrics; a nil registry keeps them private.
@@ -33,6 +33,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		offered:       counter("offers_total", "Offers published."),
 		claimed:       counter("claims_granted_total", "Claims granted."),
 		refused:       counter("claims_refused_total", "Claims refused."),
+		deferred:      counter("claims_deferred_total", "Claims of workers without the model, left to one that has it."),
 		results:       prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "fleetune", Name: "results_total", Help: "Accepted results by outcome."}, []string{"outcome"}),
 		stale:         counter("results_stale_total", "Results of stale epochs and repeats, which changed nothing."),
 		requeued:      counter("experiments_requeued_total", "Experiments taken back from workers that fell silent."),
@@ -45,7 +46,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		sweepStall:    counter("stalls_total", "Times this manager stood still and gave every lease the time back."),
 	}
 	if registry != nil {
-		registry.MustRegister(m.leading, m.workers, m.capacity, m.offered, m.claimed, m.refused, m.results, m.stale, m.requeued,
+		registry.MustRegister(m.leading, m.workers, m.capacity, m.offered, m.claimed, m.refused, m.deferred, m.results, m.stale, m.requeued,
 			m.claimBatch, m.resultBatch, m.claimSeconds, m.resultSeconds, m.reoffered, m.purged, m.sweepStall)
 	}
 	return m

@@ -355,6 +355,7 @@ func (r *run) offer(e *entry) wire.Offer {
 	if f := spec.Optimization.Fidelity; f != nil {
 		o.Fidelity = &wire.Fidelity{Name: f.Name, Level: cmp.Or(e.fidelity, f.Full()), Full: f.Full()}
 	}
+	o.Model = place.Model(spec, e.point)
 	o.Race = spec.Optimization.Racing != nil && e.purpose == experiment.Search
 	return o
 }

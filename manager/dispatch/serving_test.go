@@ -64,10 +64,13 @@ type heard struct {
 }
 
 func (h heard) Stage(ctx context.Context, j command.Job) (agent.Staged, *command.Result) {
-	tell := j.Phase
-	j.Phase = func(name string) {
-		tell(name)
-		h.phases <- name
+	tell, last := j.Phase, ""
+	j.Phase = func(name, detail string) {
+		tell(name, detail)
+		if name != last {
+			h.phases <- name
+		}
+		last = name
 	}
 	return h.Kind.Stage(ctx, j)
 }

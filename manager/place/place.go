@@ -31,6 +31,17 @@ func Need(t *task.Task, p space.Point) node.Requirements {
 	return need
 }
 
+// Model is the model that a point's engine serves from its node, which is fetched
+// where the node does not have it; empty where the engine brings its own, or
+// none is needed.
+func Model(t *task.Task, p space.Point) string {
+	s := t.Serving
+	if s == nil || s.Simulate != nil || s.Launcher != "local" && s.Launcher != "docker" {
+		return ""
+	}
+	return s.Model(p).ID
+}
+
 // Most joins the needs of points that are measured in one attempt.
 func Most(t *task.Task, points ...space.Point) node.Requirements {
 	most := Need(t, nil)

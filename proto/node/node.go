@@ -2,7 +2,11 @@
 // its node, what a task requires, and why the two do not fit.
 package node
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // An Advertisement is what a worker tells the manager about its node.
 type Advertisement struct {
@@ -23,6 +27,14 @@ type Advertisement struct {
 	Secrets   []string  `json:"secrets,omitempty"`
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
+}
+
+// HasModel says whether a model is complete on the node. Of a model that is
+// kept in several quantisations (org/name:Q4_K_M) nodes tell that they have it,
+// not which of them.
+func (a *Advertisement) HasModel(id string) bool {
+	name, _, _ := strings.Cut(id, ":")
+	return slices.Contains(a.Models, id) || slices.Contains(a.Models, name)
 }
 
 // A Device is one GPU, or one CPU slot where no GPU is.

@@ -48,6 +48,9 @@ type Offer struct {
 	// Race asks the worker to tell the samples of the metrics while it takes
 	// them, since the manager may end the attempt by what they say.
 	Race bool `json:"race,omitempty"`
+	// Model is what the engine serves from the worker's own node: workers that
+	// have it go first. Empty where no node has to have one.
+	Model string `json:"model,omitempty"`
 }
 
 // Fidelity is how much of a full measurement an experiment is.
@@ -90,6 +93,12 @@ type ClaimItem struct {
 	ID         uuid.UUID `json:"id"`
 	Experiment uuid.UUID `json:"experiment"`
 	Devices    []string  `json:"devices,omitempty"`
+	// Queue and Model are the offer's, Delivered says how often it was delivered
+	// by now: the manager may ask to leave it to a worker that has the model, and
+	// not for ever.
+	Queue     string `json:"queue,omitempty"`
+	Model     string `json:"model,omitempty"`
+	Delivered uint64 `json:"delivered,omitempty"`
 }
 
 // A ClaimReply answers a claim, item by item in its order. A Retry reply says
@@ -105,8 +114,11 @@ type Grant struct {
 	Experiment uuid.UUID `json:"experiment"`
 	// Refused says why not; empty when granted.
 	Refused string `json:"refused,omitempty"`
-	Epoch   int64  `json:"epoch,omitempty"`
-	Attempt int    `json:"attempt,omitempty"`
+	// Later, when above 0, neither grants nor refuses: the offer goes back for so
+	// long, since another worker that is free has the model already.
+	Later   time.Duration `json:"later_ns,omitempty"`
+	Epoch   int64         `json:"epoch,omitempty"`
+	Attempt int           `json:"attempt,omitempty"`
 	// Budget bounds the attempt on its devices; Total says that the task's
 	// remaining time is what bounds it, not the experiment's own time-out.
 	Budget time.Duration `json:"budget_ns,omitempty"`
@@ -140,7 +152,9 @@ type Held struct {
 	Epoch      int64     `json:"epoch"`
 	// Phase is staging, waiting, running or reporting; while it runs, a serving
 	// experiment says more: download, load, benchmark or stop.
-	Phase   string   `json:"phase"`
+	Phase string `json:"phase"`
+	// Detail says how far the phase is, in words; may be empty.
+	Detail  string   `json:"detail,omitempty"`
 	Devices []string `json:"devices,omitempty"`
 }
 

@@ -38,9 +38,12 @@ type attempt struct {
 	// deadline is when the task's time is over; zero when it has no bound.
 	deadline time.Time
 	// Guarded by the agent's mutex.
-	phase   string
-	devices []string
-	timings map[string]time.Duration
+	phase  string
+	detail string // how far the phase is; may be empty
+	// announced is when a beat was last asked for to tell of it.
+	announced time.Time
+	devices   []string
+	timings   map[string]time.Duration
 }
 
 // start runs a granted experiment in a goroutine of its own.
@@ -126,7 +129,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 	defer cancel()
 	staged, ended := a.Kinds[at.offer.Kind].Stage(early, command.Job{
 		Offer: at.offer, Tag: at.tag, Dir: filepath.Join(at.dir, "work"), Files: a.files, Log: logs.file,
-		BuildCores: a.BuildCores, Progress: a.progress(at), Phase: func(name string) { a.enter(at, name) },
+		BuildCores: a.BuildCores, Progress: a.progress(at), Phase: func(name, detail string) { a.announce(at, name, detail) },
 	})
 	at.timings["staging"] = time.Since(began)
 	if ended != nil {
@@ -138,7 +141,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 		}
 	}()
 	if p.lease == nil {
-		a.enter(at, "waiting")
+		a.enter(at, "waiting", "for devices")
 		began = time.Now()
 		lease, err := a.Semaphore.Acquire(early, at.offer.Requirements)
 		if err != nil {
@@ -152,7 +155,7 @@ func (a *Agent) perform(ctx context.Context, at *attempt, p place) (command.Resu
 		}
 		at.timings["waiting"] = time.Since(began)
 	}
-	a.enter(at, "running")
+	a.enter(at, "running", "")
 	began = time.Now()
 	budget, total := at.budget()
 	result := staged.Run(ctx, p.lease.Devices(), budget, total)
@@ -204,11 +207,30 @@ func (a *Agent) bind(at *attempt, lease *device.Lease) error {
 	return nil
 }
 
-func (a *Agent) enter(at *attempt, phase string) {
+func (a *Agent) enter(at *attempt, phase, detail string) {
 	a.mu.Lock()
-	at.phase = phase
+	at.phase, at.detail = phase, detail
 	a.mu.Unlock()
 }
+
+// announce is enter for what a runner tells of itself, which people wait to see:
+// the manager hears a new phase at once, and how far it is soon.
+func (a *Agent) announce(at *attempt, phase, detail string) {
+	a.mu.Lock()
+	changed, now := at.phase != phase, time.Now()
+	at.phase, at.detail = phase, detail
+	soon := changed || now.Sub(at.announced) >= announceEvery
+	if soon {
+		at.announced = now
+	}
+	a.mu.Unlock()
+	if soon {
+		a.beatNow()
+	}
+}
+
+// announceEvery bounds how often an attempt asks for a beat within a phase.
+const announceEvery = 2 * time.Second
 
 func infra(phase string, err error) command.Result {
 	return command.Result{Outcome: experiment.OutcomeInfraError, Failure: &experiment.Failure{Phase: phase, Message: err.Error()}}

@@ -137,7 +137,7 @@ func (a *Agent) beatOnce(ctx context.Context, sequence uint64, leaving bool) (ev
 func (a *Agent) heldLocked() []wire.Held {
 	held := make([]wire.Held, 0, len(a.attempts)+len(a.reports))
 	for _, at := range a.attempts {
-		held = append(held, wire.Held{Experiment: at.offer.Experiment, Epoch: at.grant.Epoch, Phase: at.phase, Devices: at.devices})
+		held = append(held, wire.Held{Experiment: at.offer.Experiment, Epoch: at.grant.Epoch, Phase: at.phase, Detail: at.detail, Devices: at.devices})
 	}
 	for _, r := range a.reports {
 		held = append(held, wire.Held{Experiment: r.Experiment, Epoch: r.Epoch, Phase: "reporting"})

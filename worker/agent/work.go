@@ -143,7 +143,8 @@ func (a *Agent) places(q wire.Queue) []place {
 }
 
 // claim asks the manager for the experiments whose offers were fetched and
-// starts those that are granted. Either answer settles the offer.
+// starts those that are granted. Either answer settles the offer; one that the
+// manager wants another worker to have first goes back.
 func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place) {
 	c := wire.Claim{Version: wire.Version, Worker: a.Node.Worker, Session: a.session}
 	offers := make([]wire.Offer, 0, len(messages))
@@ -159,7 +160,10 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 			_ = m.NakWithDelay(shareDelay) // if this is lost, AckWait brings it back
 			continue
 		}
-		item := wire.ClaimItem{ID: uuid.New(), Experiment: o.Experiment}
+		item := wire.ClaimItem{ID: uuid.New(), Experiment: o.Experiment, Queue: o.Queue, Model: o.Model}
+		if meta, err := m.Metadata(); err == nil {
+			item.Delivered = meta.NumDelivered
+		}
 		if lease := places[len(offers)].lease; lease != nil {
 			item.Devices = lease.IDs()
 		}
@@ -185,6 +189,11 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 	}
 	a.faultPoint("after-claim")
 	for i, grant := range reply.Grants {
+		if grant.Later > 0 {
+			_ = held[i].NakWithDelay(grant.Later) // if this is lost, AckWait brings it back
+			giveBack(places[i : i+1])
+			continue
+		}
 		_ = held[i].Ack() // a lost acknowledgement brings an offer that is refused
 		if grant.Refused != "" {
 			places[i].release()

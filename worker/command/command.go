@@ -45,9 +45,10 @@ type Job struct {
 	// What it was told may lead to the end of the attempt: then ctx ends, and the
 	// result is OutcomeCancelled with what was measured until then.
 	Progress func(samples map[string][]float64)
-	// Phase hears which part of the attempt begins, for whoever watches; may be
-	// nil.
-	Phase func(name string)
+	// Phase hears which part of the attempt runs and how far it is, as in
+	// "download" and "4.2 GB of 9.8 GB", for whoever watches. It does not block,
+	// and may be nil.
+	Phase func(name, detail string)
 }
 
 // A Result is how an attempt ended.

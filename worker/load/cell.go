@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -75,6 +76,9 @@ type Inputs struct {
 	Cache string
 }
 
+// ErrTokenizer says that there is no such tokenizer, or that it cannot be read.
+var ErrTokenizer = errors.New("the tokenizer cannot be used")
+
 // Open reads the dataset and the tokenizer, and sets what they are in the
 // options of the cells. The returned figures are nil without a dataset.
 func (in Inputs) Open(ctx context.Context, opt *CellOptions) (*dataset.Stats, error) {
@@ -82,11 +86,11 @@ func (in Inputs) Open(ctx context.Context, opt *CellOptions) (*dataset.Stats, er
 	if in.Tokenizer != "" {
 		path, err := tokenizerjson.Find(in.Tokenizer)
 		if err != nil {
-			return nil, fmt.Errorf("finding the tokenizer: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrTokenizer, err)
 		}
 		t, err := tokenizerjson.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrTokenizer, err)
 		}
 		opt.Counter, opt.Words = t, token.NewWords(t)
 	}

@@ -37,15 +37,16 @@ const (
 // load warms the engine up and loads all cells some times.
 func (r *session) load(ctx context.Context, passes int) *command.Result {
 	s := r.staged
-	s.enter("benchmark")
 	limited, cancel := within(ctx, "benchmark", s.spec.BenchmarkTimeout.D())
 	defer cancel()
+	s.enter("benchmark", phrase(s.turn(r.side), "warming up"))
 	if res := r.warmUp(limited); res != nil {
 		return res
 	}
 	all := s.spec.Benchmark.Cells()
 	for pass := range passes {
 		for i, cell := range all {
+			s.enter("benchmark", phrase(s.turn(r.side), fmt.Sprintf("%s, cell %d of %d", cell, i+1, len(all)), nth("pass", pass+1, passes)))
 			res := r.cell(limited, cell, r.side.tally.passes)
 			if res == nil {
 				continue
@@ -102,6 +103,26 @@ func (r *session) cell(ctx context.Context, cell task.Cell, pass int) *command.R
 	r.side.tally.add(cell, result, usage, figures{world: s.world(r.side), cost: s.spec.CostPerDeviceHour, slo: s.spec.SLO != nil, speed: s.speed()})
 	s.journal.line("%s: %s: %d requests, %.1f tokens/s, TTFT %.0f ms", r.side.name, cell, result.Requests, result.OutputThroughput, result.TTFT.Avg)
 	return nil
+}
+
+// turn names the side and round of a confirmation; others have none.
+func (s *Staged) turn(side *side) string {
+	if s.baseline == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, round %d of %d", side.name, s.round, s.rounds())
+}
+
+// nth tells which of several something is; nothing of one.
+func nth(noun string, n, of int) string {
+	if of < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%s %d of %d", noun, n, of)
+}
+
+func phrase(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }
 
 // note adds a note to the side once.

@@ -2,6 +2,7 @@ package serving
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ func (s *Staged) open(ctx context.Context) *command.Result {
 	const phase = "download"
 	in := load.Inputs{Cache: s.kind.Datasets, Tokenizer: s.spec.Benchmark.Tokenizer}
 	if d := s.spec.Benchmark.Dataset; d != nil {
-		s.enter(phase)
+		s.enter(phase, "the dataset")
 		s.journal.line("reading dataset %s", s.masked.Text(d.URL))
 		in.Dataset, in.Deduplicate = d.URL, d.Deduplicate
 		if d.TokenSecret != "" {
@@ -29,6 +30,12 @@ func (s *Staged) open(ctx context.Context) *command.Result {
 	}
 	s.tokenizer(&in)
 	stats, err := in.Open(ctx, &s.inputs)
+	if errors.Is(err, load.ErrTokenizer) {
+		s.candidate.notes = append(s.candidate.notes, fmt.Sprintf("prompts were measured in bytes: %v", err))
+		s.journal.line("prompts are measured in bytes: %v", err)
+		in.Tokenizer = ""
+		stats, err = in.Open(ctx, &s.inputs)
+	}
 	if err != nil {
 		return infra(ctx, phase, fmt.Errorf("reading what the cells send: %w", err))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/fleetune/fleetune/worker/command"
 	"github.com/fleetune/fleetune/worker/launch"
 	"github.com/fleetune/fleetune/worker/serving/hub"
+	"golang.org/x/sys/unix"
 )
 
 // place brings a side's model to this node where the launcher needs it here,
@@ -26,10 +27,11 @@ func (s *Staged) place(ctx context.Context, side *side) *command.Result {
 	}
 	const phase = "download"
 	side.model.Cache = s.kind.Hub.Cache
-	path, err := s.kind.Hub.Find(m)
+	wish := hub.Wish{Model: m, GGUF: s.engine.Name() == engine.LlamaCpp}
+	path, err := s.kind.Hub.Find(wish)
 	if errors.Is(err, hub.ErrMissing) && hub.Remote(m.ID) {
-		s.enter(phase)
-		path, err = s.fetch(ctx, side)
+		s.enter(phase, "")
+		path, err = s.fetch(ctx, wish)
 	}
 	switch {
 	case err == nil:
@@ -42,15 +44,19 @@ func (s *Staged) place(ctx context.Context, side *side) *command.Result {
 		res.Failure.Cause = string(engine.CauseGatedModel)
 		return res
 	default:
-		return infra(ctx, phase, err)
+		res := infra(ctx, phase, err)
+		if errors.Is(err, hub.ErrSpace) || errors.Is(err, unix.ENOSPC) {
+			res.Failure.Hint = "make room in the cache of this worker, or start it with --model-cache on a larger disk"
+		}
+		return res
 	}
 	side.model.Path, side.model.Offline = path, true
 	return s.shape(side, path)
 }
 
 // fetch brings the model from the hub.
-func (s *Staged) fetch(ctx context.Context, side *side) (string, error) {
-	m, token := side.plan.Model, ""
+func (s *Staged) fetch(ctx context.Context, m hub.Wish) (string, error) {
+	token := ""
 	if m.TokenSecret != "" {
 		var err error
 		if token, err = s.kind.Secret(m.TokenSecret); err != nil {
@@ -58,7 +64,14 @@ func (s *Staged) fetch(ctx context.Context, side *side) (string, error) {
 		}
 	}
 	s.journal.line("fetching %s", m.ID)
-	return s.kind.Hub.Fetch(ctx, m, trim(token), func(line string) { s.journal.line("%s", s.masked.Text(line)) })
+	path, err := s.kind.Hub.Fetch(ctx, m, trim(token), hub.Listener{
+		Line:  func(text string) { s.journal.line("%s", s.masked.Text(text)) },
+		Bytes: func(have, all int64, rate float64) { s.enter("download", hub.Progress(have, all, rate)) },
+	})
+	if err == nil {
+		s.journal.line("%s is in %s", m.ID, path)
+	}
+	return path, err
 }
 
 // shape reads the model's config.json, if it has one. The plan is checked

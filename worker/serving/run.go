@@ -43,9 +43,10 @@ func (s *Staged) measure(ctx context.Context) *command.Result {
 	if s.baseline == nil {
 		return s.once(ctx, s.candidate, max(s.job.Offer.Repeats, 1))
 	}
-	rounds := max(s.job.Offer.Repeats, task.LeastSamples)
+	rounds := s.rounds()
 	end, bounded := ctx.Deadline()
 	for round := range rounds {
+		s.round = round + 1
 		began := time.Now()
 		turn := s.sides()
 		if round%2 == 1 {
@@ -65,6 +66,9 @@ func (s *Staged) measure(ctx context.Context) *command.Result {
 	}
 	return nil
 }
+
+// rounds of a confirmation, in each of which both sides are measured.
+func (s *Staged) rounds() int { return max(s.job.Offer.Repeats, task.LeastSamples) }
 
 // blame marks a failure of the baseline in a confirmation. It has run before,
 // so what failed is the place rather than the configuration, unless time ran
@@ -165,9 +169,9 @@ func (s *Staged) maskedAll(texts []string) []string {
 	return out
 }
 
-// enter tells the agent which part of the experiment runs.
-func (s *Staged) enter(phase string) {
+// enter tells the agent which part of the experiment runs, and how far it is.
+func (s *Staged) enter(phase, detail string) {
 	if s.job.Phase != nil {
-		s.job.Phase(phase)
+		s.job.Phase(phase, s.masked.Text(detail))
 	}
 }

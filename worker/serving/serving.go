@@ -90,6 +90,7 @@ type Staged struct {
 	// candidate and baseline; the latter for confirmations only.
 	candidate, baseline *side
 	launches            int
+	round               int // of a confirmation, from 1
 	journal             *journal
 }
 

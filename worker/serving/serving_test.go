@@ -50,9 +50,10 @@ type stand struct {
 	dir     string // the engine's traces
 	logs    string
 
-	mu     sync.Mutex
-	phases []string
-	heard  func(phase string)
+	mu      sync.Mutex
+	phases  []string
+	details []string
+	heard   func(phase string)
 }
 
 func newStand(t *testing.T, shape testengine.Shape) *stand {
@@ -102,12 +103,18 @@ func (s *stand) stage(ctx context.Context) (*Staged, *command.Result) {
 	tag := "fleetune-test-" + s.offer.Experiment.String()
 	return New(s.config).Stage(ctx, command.Job{Offer: s.offer, Tag: tag, Dir: filepath.Join(s.t.TempDir(), tag),
 		Log: func(stream string) string { return filepath.Join(s.logs, strings.ReplaceAll(stream, " ", ".")) },
-		Phase: func(phase string) {
+		Phase: func(phase, detail string) {
 			s.mu.Lock()
-			s.phases = append(s.phases, phase)
+			entered := len(s.phases) == 0 || s.phases[len(s.phases)-1] != phase
+			if entered {
+				s.phases = append(s.phases, phase)
+			}
+			if detail != "" {
+				s.details = append(s.details, phase+": "+detail)
+			}
 			heard := s.heard
 			s.mu.Unlock()
-			if heard != nil {
+			if heard != nil && entered {
 				heard(phase)
 			}
 		}})
@@ -149,6 +156,11 @@ func TestServes(t *testing.T) {
 	require.Equal(t, 1, serving.WorldSize)
 	require.Contains(t, strings.Join(serving.Command, " "), "--threads 1")
 	require.Equal(t, []string{"load", "benchmark", "stop"}, s.phases)
+	require.Equal(t, []string{
+		"benchmark: warming up",
+		"benchmark: D(20,5) × 1, cell 1 of 2, pass 1 of 2", "benchmark: D(20,5) × 4, cell 2 of 2, pass 1 of 2",
+		"benchmark: D(20,5) × 1, cell 1 of 2, pass 2 of 2", "benchmark: D(20,5) × 4, cell 2 of 2, pass 2 of 2",
+	}, s.details)
 	require.Contains(t, s.log("progress"), "serves after")
 	require.Contains(t, s.log("engine"), "argv:")
 }
@@ -293,6 +305,23 @@ func TestCancelWhileStaging(t *testing.T) {
 	res := s.do(ctx)
 	requireOutcome(t, experiment.OutcomeCancelled, res)
 	require.Equal(t, "download", res.Failure.Phase)
+}
+
+// llama.cpp takes a file: of a folder it is given the one in it. A tokenizer
+// that cannot be read is no reason to measure nothing.
+func TestFolderWithAGGUFFile(t *testing.T) {
+	s := newStand(t, testengine.Good)
+	dir := filepath.Join(t.TempDir(), "folder")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model-Q8_0.gguf"), []byte("GGUF"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "broken.json"), []byte("{}"), 0o600))
+	s.spec.Models = []task.Model{{ID: dir}}
+	s.spec.Benchmark.Tokenizer = filepath.Join(dir, "broken.json")
+	res := s.do(t.Context())
+	requireOutcome(t, experiment.OutcomeSuccess, res)
+	m := res.Measurement.Serving
+	require.Contains(t, m.Command, filepath.Join(dir, "model-Q8_0.gguf"))
+	require.Contains(t, strings.Join(m.Notes, "\n"), "prompts were measured in bytes: the tokenizer cannot be used")
 }
 
 func TestConfirmationTakesTurns(t *testing.T) {

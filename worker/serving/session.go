@@ -34,7 +34,7 @@ const portTries = 3
 // not nil must be closed, with the result if there is one; without a session
 // nothing was started, or the result says that this could not be proven.
 func (s *Staged) launch(ctx context.Context, side *side) (*session, *command.Result) {
-	s.enter("load")
+	s.enter("load", s.turn(side))
 	for try := 1; ; try++ {
 		run, res := s.try(ctx, side)
 		if run == nil || res == nil || res.Failure.Cause != string(engine.CausePortTaken) || try == portTries {
@@ -64,6 +64,7 @@ func (s *Staged) try(ctx context.Context, side *side) (*session, *command.Result
 	if err != nil {
 		return nil, s.notLaunched(limited, err)
 	}
+	s.enter("load", s.turn(side))
 	side.facts = run.server.Facts()
 	s.journal.line("%s: launched %v", side.name, s.maskedAll(side.facts.Command))
 	if res := run.ready(limited); res != nil {
@@ -124,7 +125,10 @@ func (r *session) spec(dir string) (launch.Spec, error) {
 		Program: program, Env: s.environment(side), Secrets: s.secretsOf(side), Devices: s.devicesOf(side),
 		Image: s.engine.Image(&s.spec), Model: side.model, Kubernetes: s.spec.Kubernetes, Endpoint: s.spec.Endpoint,
 		Accelerators: side.plan.Devices(),
-		Log:          r.capture(dir), Progress: func(line string) { s.journal.line("%s", s.masked.Text(line)) },
+		Log:          r.capture(dir), Progress: func(line string) {
+			s.journal.line("%s", s.masked.Text(line))
+			s.enter("load", line)
+		},
 	}
 	if ns := side.plan.Model.Namespace; ns != "" {
 		spec.Name = ns + "-" + spec.Name
@@ -180,7 +184,7 @@ func (r *session) capture(dir string) func(string) string {
 func (r *session) close(ctx context.Context, res *command.Result) *command.Result {
 	s := r.staged
 	if ctx.Err() == nil { // else it is the phase before that was cut short
-		s.enter("stop")
+		s.enter("stop", "")
 	}
 	err := r.server.Stop(ctx, grace)
 	log := r.server.Log()

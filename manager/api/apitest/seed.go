@@ -216,7 +216,7 @@ func (s *Stand) Phase(t testing.TB, phase string, held ...uuid.UUID) {
 			Launchers: []string{"docker", "local"}, Engines: map[string]string{"vllm": "0.11.0", "llama.cpp": ""}, Models: []string{"org/model"},
 			Devices: []node.Device{slot(0), slot(1)}, Version: "test", StartedAt: At(0)}}
 	for i, id := range held {
-		a.Held = append(a.Held, wire.Held{Experiment: id, Epoch: 1, Phase: phase, Devices: []string{fmt.Sprintf("cpu-%d", i)}})
+		a.Held = append(a.Held, wire.Held{Experiment: id, Epoch: 1, Phase: phase, Detail: "sample 2 of 5", Devices: []string{fmt.Sprintf("cpu-%d", i)}})
 	}
 	b := store.Worker{Name: "node-b", Session: uuid.Max, State: store.WorkerLost, LastBeatAt: At(1),
 		Node: node.Advertisement{Worker: "node-b", Host: "b.example", Pool: "default", Kinds: []string{"command"},

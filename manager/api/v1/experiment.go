@@ -17,6 +17,8 @@ type Experiment struct {
 	Confirms   *int               `json:"confirms" doc:"the number that a confirmation measures again"`
 	Status     experiment.State   `json:"status" enum:"queued,running,success,failed,cancelled"`
 	Outcome    string             `json:"outcome" doc:"how it ended; empty until then"`
+	Phase      string             `json:"phase,omitempty" doc:"what its worker does for it now, such as download, load or benchmark; while it runs"`
+	Detail     string             `json:"detail,omitempty" doc:"how far that is, in words"`
 	Parameters space.Point        `json:"parameters"`
 	Metrics    map[string]Metric  `json:"metrics" nullable:"false"`
 	Score      *float64           `json:"score" doc:"value of the first objective, with the penalty for missed promises"`

@@ -29,6 +29,7 @@ type Task struct {
 	DependsOn   []string          `json:"depends_on" nullable:"false"`
 	Applicable  bool              `json:"applicable" doc:"whether the task file says how its best is put to use"`
 	Experiments Counts            `json:"experiments"`
+	Running     []Held            `json:"running,omitempty" doc:"what workers do for it now, as they told last; where one task is asked for"`
 	Baseline    *Baseline         `json:"baseline" doc:"the point everything is compared with, once it is measured"`
 	Best        *Best             `json:"best" doc:"the incumbent while the task runs, the task's result once it is completed"`
 	Simulated   string            `json:"simulated,omitempty" doc:"the GPU that its figures are simulated for; absent where a real engine is measured"`

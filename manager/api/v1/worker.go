@@ -46,8 +46,10 @@ type Held struct {
 	Experiment uuid.UUID `json:"experiment"`
 	Task       string    `json:"task" doc:"name; empty when the experiment is not known"`
 	Number     int       `json:"number"`
+	Worker     string    `json:"worker"`
 	Epoch      int64     `json:"epoch"`
 	Phase      string    `json:"phase"`
+	Detail     string    `json:"detail,omitempty" doc:"how far the phase is, in words"`
 	Devices    []string  `json:"devices" nullable:"false"`
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,25 +25,26 @@ var ErrSpace = errors.New("not enough room on the disk")
 // listingLimit bounds the hub's description of a model, in bytes.
 const listingLimit = 16 << 20
 
-// Fetch brings a model's files into the cache and returns their folder. Parts
-// that an earlier fetch left are used; tell gets a line now and then. The token
-// opens gated models and may be empty. One worker of a node fetches a model at
-// a time; others wait and find it there.
-func (h *Hub) Fetch(ctx context.Context, m task.Model, token string, tell func(string)) (string, error) {
-	if !Remote(m.ID) || !filepath.IsLocal(m.ID) {
-		return "", fmt.Errorf("%w: %q is not on a hub", ErrMissing, m.ID)
+// Fetch brings a model's files into the cache and returns their folder, or the
+// file in it that is wanted. Parts that an earlier fetch left are used. The
+// token opens gated models and may be empty. One worker of a node fetches a
+// model at a time; others wait and find it there.
+func (h *Hub) Fetch(ctx context.Context, w Wish, token string, l Listener) (string, error) {
+	id, _ := Split(w.ID)
+	if !Remote(id) || !filepath.IsLocal(id) {
+		return "", fmt.Errorf("%w: %q is not on a hub", ErrMissing, w.ID)
 	}
-	repo := h.repository(m.ID)
+	repo := h.repository(id)
 	for _, dir := range []string{"blobs", "refs", "snapshots"} {
 		if err := os.MkdirAll(filepath.Join(repo, dir), 0o755); err != nil {
 			return "", fmt.Errorf("making the model's folder: %w", err)
 		}
 	}
-	lock, err := wait(ctx, filepath.Join(repo, "fleetune.lock"), m.ID, tell)
+	lock, err := wait(ctx, filepath.Join(repo, "fleetune.lock"), id, l)
 	if err != nil {
 		return "", err
 	}
-	path, err := h.fetch(ctx, m, token, tell)
+	path, err := h.fetch(ctx, w, token, l)
 	if rerr := lock.Release(); err == nil {
 		err = rerr
 	}
@@ -54,7 +54,7 @@ func (h *Hub) Fetch(ctx context.Context, m task.Model, token string, tell func(s
 // lockEvery is how often a lock that another worker holds is tried again.
 const lockEvery = 500 * time.Millisecond
 
-func wait(ctx context.Context, path, note string, tell func(string)) (*filelock.Lock, error) {
+func wait(ctx context.Context, path, note string, l Listener) (*filelock.Lock, error) {
 	told := false
 	for {
 		lock, err := filelock.Take(path, note)
@@ -62,7 +62,7 @@ func wait(ctx context.Context, path, note string, tell func(string)) (*filelock.
 			return lock, err
 		}
 		if !told {
-			tell("another worker of this node fetches the model; waiting for it")
+			l.line("somebody else on this node fetches the model; waiting for that")
 			told = true
 		}
 		timer := time.NewTimer(lockEvery)
@@ -75,35 +75,45 @@ func wait(ctx context.Context, path, note string, tell func(string)) (*filelock.
 	}
 }
 
-func (h *Hub) fetch(ctx context.Context, m task.Model, token string, tell func(string)) (string, error) {
-	if path, err := h.Find(m); err == nil {
+func (h *Hub) fetch(ctx context.Context, w Wish, token string, l Listener) (string, error) {
+	if path, err := h.Find(w); err == nil {
 		return path, nil
 	}
-	list, err := h.list(ctx, m, token)
+	f := &fetch{hub: h, model: w.Model, token: token, Listener: l}
+	f.model.ID, _ = Split(w.ID)
+	list, err := f.list(ctx)
 	if err != nil {
 		return "", err
 	}
-	files := wanted(list.Files)
-	if err := h.room(m, files); err != nil {
+	files, err := wanted(list.Files, w)
+	if err != nil {
+		return "", fmt.Errorf("choosing files of %s: %w", w.ID, err)
+	}
+	f.commit = list.Commit
+	if err := f.room(files); err != nil {
 		return "", err
 	}
-	repo := h.repository(m.ID)
-	snapshot := filepath.Join(repo, "snapshots", list.Commit)
-	for i, f := range files {
-		tell(fmt.Sprintf("file %d of %d: %s (%s)", i+1, len(files), f.Name, node.Bytes(f.Size)))
-		if err := h.file(ctx, m, list.Commit, f, token, tell); err != nil {
-			return "", fmt.Errorf("fetching %s of %s: %w", f.Name, m.ID, err)
-		}
-		if err := link(repo, snapshot, f); err != nil {
-			return "", err
+	for i, part := range files {
+		f.line("file %d of %d: %s (%s)", i+1, len(files), part.Name, node.Bytes(part.Size))
+		if err := f.file(ctx, part); err != nil {
+			return "", fmt.Errorf("fetching %s of %s: %w", part.Name, f.model.ID, err)
 		}
 	}
-	// The note comes last: what it names is complete.
-	if err := write(filepath.Join(repo, "refs", revision(m)), list.Commit); err != nil {
+	if err := f.place(files); err != nil {
 		return "", err
 	}
 	h.Refresh()
-	return snapshot, nil
+	return h.Find(w)
+}
+
+// A fetch is one model on its way.
+type fetch struct {
+	hub    *Hub
+	model  task.Model // its id without a quantisation
+	commit string
+	token  string
+	Listener
+	got, all int64 // bytes, of all files
 }
 
 // A listing is the hub's description of a model at a revision.
@@ -131,105 +141,123 @@ func (f *file) digest() string {
 	return f.Blob
 }
 
-func (h *Hub) list(ctx context.Context, m task.Model, token string) (*listing, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	target := fmt.Sprintf("%s/api/models/%s/revision/%s?blobs=true", h.Endpoint, m.ID, url.PathEscape(revision(m)))
-	response, err := h.get(ctx, target, token, 0)
-	if err != nil {
-		return nil, fmt.Errorf("asking the hub for %s: %w", m.ID, err)
-	}
-	defer response.Body.Close()
+func (f *fetch) list(ctx context.Context) (*listing, error) {
 	var list listing
-	if err := json.NewDecoder(io.LimitReader(response.Body, listingLimit)).Decode(&list); err != nil {
-		return nil, fmt.Errorf("reading the hub's answer about %s: %w", m.ID, err)
+	err := f.retry(ctx, "asking the hub for "+f.model.ID, func(ctx context.Context) error {
+		return f.describe(ctx, &list)
+	})
+	if err != nil {
+		return nil, err
 	}
 	if list.Commit == "" || strings.ContainsAny(list.Commit, "/.") {
-		return nil, fmt.Errorf("the hub's answer about %s names no commit", m.ID)
+		return nil, fmt.Errorf("the hub's answer about %s names no commit", f.model.ID)
 	}
-	for _, f := range list.Files {
-		if !filepath.IsLocal(f.Name) || f.digest() == "" || strings.ContainsAny(f.digest(), "/.") {
-			return nil, fmt.Errorf("the hub's answer about %s has a file that cannot be kept: %q", m.ID, f.Name)
+	for _, part := range list.Files {
+		if !filepath.IsLocal(part.Name) || part.digest() == "" || strings.ContainsAny(part.digest(), "/.") {
+			return nil, fmt.Errorf("the hub's answer about %s has a file that cannot be kept: %q", f.model.ID, part.Name)
 		}
 	}
 	return &list, nil
 }
 
-// get asks for a URL, from an offset on. Statuses that are no success are
-// errors.
-func (h *Hub) get(ctx context.Context, target, token string, from int64) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+func (f *fetch) describe(ctx context.Context, list *listing) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.hub.Stall, errStalled)
+	defer cancel()
+	target := fmt.Sprintf("%s/api/models/%s/revision/%s?blobs=true", f.hub.Endpoint, f.model.ID, url.PathEscape(revision(f.model)))
+	response, err := f.get(ctx, target, 0)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("asking the hub for %s: %w", f.model.ID, err)
 	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	if from > 0 {
-		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
-	}
-	response, err := h.Client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	switch response.StatusCode {
-	case http.StatusOK, http.StatusPartialContent:
-		return response, nil
-	}
-	response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, fmt.Errorf("%w (%s)", ErrGated, response.Status)
-	case http.StatusNotFound:
-		return nil, fmt.Errorf("%w (%s)", ErrMissing, response.Status)
-	default:
-		return nil, fmt.Errorf("the hub answers %s", response.Status)
-	}
-}
-
-// wanted leaves out what no engine of ours reads: weights in formats beside
-// safetensors, and pictures.
-func wanted(files []file) []file {
-	safe := slices.ContainsFunc(files, func(f file) bool { return weights(f.Name) == ".safetensors" && !strings.Contains(f.Name, "/") })
-	var kept []file
-	for _, f := range files {
-		switch filepath.Ext(f.Name) {
-		case ".msgpack", ".h5", ".onnx", ".ot", ".png", ".jpg", ".jpeg", ".gif", ".mp4", ".mlmodel", ".tflite":
-			continue
-		case ".bin", ".pt", ".pth", ".gguf":
-			if safe {
-				continue
-			}
-		case ".safetensors":
-			if safe && strings.Contains(f.Name, "/") {
-				continue
-			}
-		}
-		kept = append(kept, f)
-	}
-	return kept
-}
-
-// room checks that the disk holds what is still to come.
-func (h *Hub) room(m task.Model, files []file) error {
-	var need int64
-	for _, f := range files {
-		if _, err := os.Stat(h.blob(m, &f)); err != nil {
-			need += f.Size
-		}
-	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(h.repository(m.ID), &disk); err != nil {
-		return fmt.Errorf("asking for the room on the disk: %w", err)
-	}
-	if free := int64(disk.Bavail) * disk.Bsize; need > free {
-		return fmt.Errorf("%w: %s needs %s more, %s are free in %s", ErrSpace, m.ID, node.Bytes(need), node.Bytes(free), h.Cache)
+	defer response.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(response.Body, listingLimit)).Decode(list); err != nil {
+		return fmt.Errorf("reading the hub's answer about %s: %w", f.model.ID, err)
 	}
 	return nil
 }
 
-func (h *Hub) blob(m task.Model, f *file) string {
-	return filepath.Join(h.repository(m.ID), "blobs", f.digest())
+// wanted leaves out what the engine does not read: weights in formats beside
+// the one that is wanted, other quantisations, and pictures. Weights come last,
+// so that a folder with weights in it is whole.
+func wanted(files []file, w Wish) ([]file, error) {
+	safe := slices.ContainsFunc(files, func(f file) bool { return weights(f.Name) == ".safetensors" && !strings.Contains(f.Name, "/") })
+	var chosen variant
+	if w.gguf() {
+		var names []string
+		for _, f := range files {
+			names = append(names, f.Name)
+		}
+		_, quantisation := Split(w.ID)
+		var err error
+		if chosen, err = choose(names, quantisation); err != nil {
+			return nil, err
+		}
+		if len(chosen.files) != chosen.parts {
+			return nil, fmt.Errorf("%w: the hub has %d of the %d parts of %s", ErrMissing, len(chosen.files), chosen.parts, chosen.name)
+		}
+	}
+	var kept, heavy []file
+	for _, f := range files {
+		ext := filepath.Ext(f.Name)
+		switch {
+		case slices.Contains(unread, ext):
+		case weights(f.Name) == "":
+			kept = append(kept, f)
+		case w.gguf():
+			if slices.Contains(chosen.files, f.Name) {
+				heavy = append(heavy, f)
+			}
+		case !safe, ext == ".safetensors" && !strings.Contains(f.Name, "/"):
+			heavy = append(heavy, f)
+		}
+	}
+	return append(kept, heavy...), nil
+}
+
+// unread are the ends of the names of files that no engine of ours reads.
+var unread = []string{".msgpack", ".h5", ".onnx", ".ot", ".png", ".jpg", ".jpeg", ".gif", ".mp4", ".mlmodel", ".tflite"}
+
+// room checks that the disk holds what is still to come.
+func (f *fetch) room(files []file) error {
+	var need int64
+	for _, part := range files {
+		f.all += part.Size
+		blob := f.blob(part)
+		if _, err := os.Stat(blob); err == nil {
+			continue
+		}
+		need += part.Size
+		if info, err := os.Stat(blob + incomplete); err == nil {
+			need -= min(info.Size(), part.Size)
+		}
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(f.hub.repository(f.model.ID), &disk); err != nil {
+		return fmt.Errorf("asking for the room on the disk: %w", err)
+	}
+	if free := int64(disk.Bavail) * disk.Bsize; need > free {
+		return fmt.Errorf("%w: %s needs %s more, %s are free in %s", ErrSpace, f.model.ID, node.Bytes(need), node.Bytes(free), f.hub.Cache)
+	}
+	return nil
+}
+
+func (f *fetch) blob(part file) string {
+	return filepath.Join(f.hub.repository(f.model.ID), "blobs", part.digest())
+}
+
+// place puts the files, which are all here by now, into their snapshot, and
+// notes the commit at last: a fetch that broke off leaves nothing that looks
+// like a model.
+func (f *fetch) place(files []file) error {
+	repo := f.hub.repository(f.model.ID)
+	for _, part := range files {
+		if err := link(repo, filepath.Join(repo, "snapshots", f.commit), part); err != nil {
+			return err
+		}
+	}
+	if rev := revision(f.model); rev != f.commit {
+		return write(filepath.Join(repo, "refs", rev), f.commit)
+	}
+	return nil
 }
 
 // link puts a file in its place in the snapshot.

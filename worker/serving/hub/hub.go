@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fleetune/fleetune/proto/task"
 )
@@ -39,6 +40,9 @@ type Config struct {
 	// Endpoint is the hub's URL; empty means DefaultEndpoint.
 	Endpoint string
 	Client   *http.Client
+	// Stall is how long the hub may send nothing before it is asked again; 0
+	// means a minute.
+	Stall time.Duration
 }
 
 // A Hub finds and fetches models. Its methods may be called from many
@@ -58,6 +62,9 @@ func New(c Config) *Hub {
 	if c.Client == nil {
 		c.Client = http.DefaultClient
 	}
+	if c.Stall <= 0 {
+		c.Stall = time.Minute
+	}
 	return &Hub{Config: c}
 }
 
@@ -68,36 +75,66 @@ func Remote(id string) bool {
 	return ok && org != "" && name != "" && !strings.ContainsAny(name, "/") && !strings.HasPrefix(org, ".") && !strings.HasPrefix(org, "~")
 }
 
+// A Wish is a model as an engine wants it.
+type Wish struct {
+	task.Model
+	// GGUF wants one file of that format, as llama.cpp does, not a folder. An id
+	// with a quantisation behind it wants that in any case.
+	GGUF bool
+}
+
+func (w Wish) gguf() bool {
+	_, quantisation := Split(w.ID)
+	return w.GGUF || quantisation != ""
+}
+
 // Find returns the folder or file of a model that is complete on this node, or
 // ErrMissing.
-func (h *Hub) Find(m task.Model) (string, error) {
+func (h *Hub) Find(w Wish) (string, error) {
+	id, quantisation := Split(w.ID)
 	switch {
-	case m.ID == "":
+	case w.ID == "":
 		return "", fmt.Errorf("%w: it has no name", ErrMissing)
-	case filepath.IsAbs(m.ID):
-		return exists(m.ID)
-	case !filepath.IsLocal(m.ID):
-		return "", fmt.Errorf("%w: %q is neither a path nor a name", ErrMissing, m.ID)
+	case filepath.IsAbs(w.ID):
+		return placed(w.ID, w.GGUF, "")
+	case !filepath.IsLocal(w.ID):
+		return "", fmt.Errorf("%w: %q is neither a path nor a name", ErrMissing, w.ID)
 	}
 	if h.Root != "" {
-		if path, err := exists(filepath.Join(h.Root, m.ID)); err == nil {
-			return path, nil
+		path, err := placed(filepath.Join(h.Root, id), w.gguf(), quantisation)
+		if err == nil || !Remote(id) {
+			return path, err
 		}
 	}
-	if !Remote(m.ID) {
-		return "", fmt.Errorf("%w: there is no %s", ErrMissing, filepath.Join(h.Root, m.ID))
+	if !Remote(id) {
+		return "", fmt.Errorf("%w: there is no %s, and no folder of models", ErrMissing, id)
 	}
-	dir, err := h.snapshot(m)
+	dir, err := h.snapshot(w.Model)
+	if err == nil && w.gguf() {
+		return fileIn(dir, quantisation)
+	}
 	if err == nil && complete(dir) {
 		return dir, nil
 	}
-	return "", fmt.Errorf("%w: %s is not in the cache", ErrMissing, m.ID)
+	return "", fmt.Errorf("%w: %s is not in the cache", ErrMissing, w.ID)
+}
+
+// placed returns what people put at a path, or the file in it that is wanted.
+func placed(path string, gguf bool, quantisation string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: there is no %s", ErrMissing, path)
+	case info.IsDir() && gguf:
+		return fileIn(path, quantisation)
+	}
+	return path, nil
 }
 
 // Snapshot is the folder of what the cache has of a hub's model, complete or
 // not; empty without one.
 func (h *Hub) Snapshot(id string) string {
-	if !Remote(id) || !filepath.IsLocal(id) {
+	if id, _ = Split(id); !Remote(id) || !filepath.IsLocal(id) {
 		return ""
 	}
 	dir, err := h.snapshot(task.Model{ID: id})
@@ -114,8 +151,9 @@ func exists(path string) (string, error) {
 	return path, nil
 }
 
-// repository is the cache's folder of a model.
+// repository is the cache's folder of a model, whatever its quantisation.
 func (h *Hub) repository(id string) string {
+	id, _ = Split(id)
 	return filepath.Join(h.Cache, "hub", prefix+strings.ReplaceAll(id, "/", "--"))
 }
 
@@ -200,7 +238,7 @@ func (h *Hub) Refresh() {
 				continue
 			}
 			id := strings.Replace(name, "--", "/", 1)
-			if _, err := h.Find(task.Model{ID: id}); err == nil {
+			if _, err := h.Find(Wish{Model: task.Model{ID: id}}); err == nil {
 				found = append(found, id)
 			}
 		}

@@ -34,7 +34,12 @@ type server struct {
 	// cut is how many bytes of weights the first answer sends.
 	cut     int
 	corrupt bool
-	asked   []string
+	// code is how the hub refuses, once where times is 1; quiet answers stop.
+	code   string
+	status int
+	refuse int
+	silent int
+	asked  []string
 }
 
 func newServer(t *testing.T) *server {
@@ -59,7 +64,15 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "gated", http.StatusUnauthorized)
 		return
 	}
-	if r.URL.Path == "/api/models/org/small/revision/main" {
+	if s.refuse > 0 {
+		s.refuse--
+		if s.code != "" {
+			w.Header().Set("X-Error-Code", s.code)
+		}
+		w.WriteHeader(s.status)
+		return
+	}
+	if r.URL.Path == "/api/models/org/small/revision/main" || r.URL.Path == "/api/models/org/small/revision/"+commit {
 		s.describe(w)
 		return
 	}
@@ -72,6 +85,16 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.corrupt && name == "model.safetensors" {
 		s.corrupt = false
 		content = strings.Replace(content, "weights", "Weights", 1)
+	}
+	if s.silent > 0 && name == "model.safetensors" {
+		s.silent--
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_, _ = w.Write([]byte(content[:1000]))
+		w.(http.Flusher).Flush()
+		s.mu.Unlock()
+		<-r.Context().Done() // nothing more until the client goes away
+		s.mu.Lock()
+		return
 	}
 	if s.cut > 0 && name == "model.safetensors" {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
@@ -86,7 +109,7 @@ func (s *server) describe(w http.ResponseWriter) {
 	list := listing{Commit: commit}
 	for name, content := range s.files {
 		f := file{Name: name, Size: int64(len(content))}
-		if strings.HasSuffix(name, ".safetensors") {
+		if weights(name) != "" {
 			sum := sha256.Sum256([]byte(content))
 			f.LFS = &struct {
 				SHA256 string `json:"sha256"`
@@ -116,9 +139,11 @@ func (s *server) hub(t *testing.T) *Hub {
 	return New(Config{Cache: t.TempDir(), Endpoint: s.URL + "/", Client: s.Client()})
 }
 
-var small = task.Model{ID: "org/small"}
+var small = wish("org/small")
 
-func quiet(string) {}
+func wish(id string) Wish { return Wish{Model: task.Model{ID: id}} }
+
+var quiet Listener
 
 func TestFetchOnceAndFindAgain(t *testing.T) {
 	s := newServer(t)
@@ -150,11 +175,11 @@ func TestFetchGoesOnWhereItBrokeOff(t *testing.T) {
 	s.cut = 5000
 	h := s.hub(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := h.Fetch(ctx, small, "", func(line string) {
+	_, err := h.Fetch(ctx, small, "", Listener{Line: func(line string) {
 		if strings.Contains(line, "trying again") {
 			cancel(fmt.Errorf("that was enough"))
 		}
-	})
+	}})
 	require.ErrorContains(t, err, "that was enough")
 	dir, err := h.Fetch(t.Context(), small, "", quiet)
 	require.NoError(t, err)
@@ -169,7 +194,7 @@ func TestFetchVerifies(t *testing.T) {
 	s.corrupt = true
 	h := s.hub(t)
 	var lines []string
-	dir, err := h.Fetch(t.Context(), small, "", func(line string) { lines = append(lines, line) })
+	dir, err := h.Fetch(t.Context(), small, "", Listener{Line: func(line string) { lines = append(lines, line) }})
 	require.NoError(t, err)
 	require.Contains(t, strings.Join(lines, "\n"), "digest is wrong")
 	data, err := os.ReadFile(filepath.Join(dir, "model.safetensors"))
@@ -185,11 +210,11 @@ func TestFetchTellsWhatIsWrong(t *testing.T) {
 	require.ErrorIs(t, err, ErrGated)
 	_, err = h.Fetch(t.Context(), small, "hf_secret", quiet)
 	require.NoError(t, err)
-	_, err = h.Fetch(t.Context(), task.Model{ID: "org/none"}, "hf_secret", quiet)
+	_, err = h.Fetch(t.Context(), wish("org/none"), "hf_secret", quiet)
 	require.ErrorIs(t, err, ErrMissing)
-	_, err = h.Fetch(t.Context(), task.Model{ID: "none"}, "", quiet)
+	_, err = h.Fetch(t.Context(), wish("none"), "", quiet)
 	require.ErrorIs(t, err, ErrMissing)
-	_, err = h.Fetch(t.Context(), task.Model{ID: "../none"}, "", quiet)
+	_, err = h.Fetch(t.Context(), wish("../none"), "", quiet)
 	require.ErrorIs(t, err, ErrMissing)
 }
 
@@ -237,12 +262,131 @@ func TestFindOnThisNode(t *testing.T) {
 		"plain": filepath.Join(root, "plain"), "team/nested": filepath.Join(root, "team", "nested"),
 		filepath.Join(root, "plain"): filepath.Join(root, "plain"),
 	} {
-		got, err := h.Find(task.Model{ID: id})
+		got, err := h.Find(wish(id))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 	for _, id := range []string{"", "nobody", "../plain", "/nowhere", "org/none"} {
-		_, err := h.Find(task.Model{ID: id})
+		_, err := h.Find(wish(id))
 		require.ErrorIs(t, err, ErrMissing, id)
 	}
+}
+
+// A fetch that broke off leaves nothing that looks like a model, whatever the
+// revision is called.
+func TestHalfAModelIsNone(t *testing.T) {
+	s := newServer(t)
+	s.files["tokenizer.json"] = "{}" // behind the weights in the hub's list
+	h := s.hub(t)
+	pinned := Wish{Model: task.Model{ID: "org/small", Revision: commit}}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := h.Fetch(ctx, pinned, "", Listener{Line: func(line string) {
+		if strings.Contains(line, "file 4 of 4") {
+			cancel(fmt.Errorf("that was enough"))
+		}
+	}})
+	require.ErrorContains(t, err, "that was enough")
+	_, err = h.Find(pinned)
+	require.ErrorIs(t, err, ErrMissing)
+	dir, err := h.Fetch(t.Context(), pinned, "", quiet)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(dir, "tokenizer.json"))
+}
+
+// A hub that goes on sending nothing is asked again, from where it stopped.
+func TestFetchDoesNotWaitForASilentHub(t *testing.T) {
+	s := newServer(t)
+	s.silent = 1
+	h := New(Config{Cache: t.TempDir(), Endpoint: s.URL, Client: s.Client(), Stall: time.Second})
+	var lines []string
+	_, err := h.Fetch(t.Context(), small, "", Listener{Line: func(line string) { lines = append(lines, line) }})
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(lines, "\n"), "the hub sends nothing for 1s; trying again")
+	require.Equal(t, 1, s.times("/org/small/resolve/"+commit+"/model.safetensors bytes=1000-"))
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		is     error
+		says   string
+	}{
+		{401, "GatedRepo", ErrGated, "does not give the model out"},
+		{403, "GatedRepo", ErrGated, "does not give the model out"},
+		{401, "RepoNotFound", ErrMissing, "private and no token was sent"},
+		{404, "RevisionNotFound", ErrMissing, "no revision main"},
+		{401, "", ErrGated, "no token was sent (401 Unauthorized)"},
+		{404, "", ErrMissing, "404 Not Found"},
+		{400, "", nil, "the hub answers 400 Bad Request"},
+	} {
+		t.Run(fmt.Sprint(c.status, c.code), func(t *testing.T) {
+			s := newServer(t)
+			s.refuse, s.status, s.code = 1, c.status, c.code
+			_, err := s.hub(t).Fetch(t.Context(), small, "", quiet)
+			require.ErrorContains(t, err, c.says)
+			if c.is != nil {
+				require.ErrorIs(t, err, c.is)
+			}
+			require.Len(t, s.asked, 1, "what is final was asked again")
+		})
+	}
+	s := newServer(t)
+	s.refuse, s.status = 1, http.StatusServiceUnavailable
+	_, err := s.hub(t).Fetch(t.Context(), small, "", quiet)
+	require.NoError(t, err, "what may pass is asked again")
+}
+
+// Where the hub sends its clients to, the address opens the file: it is not
+// told, and nor is the token sent there.
+func TestSignedAddressesAreNotTold(t *testing.T) {
+	s := newServer(t)
+	sent := make(chan string, 8)
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent <- r.Header.Get("Authorization")
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer far.Close()
+	near := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/resolve/") {
+			// By another name, as a hub's store has.
+			http.Redirect(w, r, strings.Replace(far.URL, "127.0.0.1", "localhost", 1)+"/blob?signature=opens-it", http.StatusFound)
+			return
+		}
+		s.serve(w, r)
+	}))
+	defer near.Close()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	h := New(Config{Cache: t.TempDir(), Endpoint: near.URL, Client: client})
+	ctx, cancel := context.WithCancel(t.Context())
+	var told string
+	_, err := h.Fetch(ctx, small, "hf_secret", Listener{Line: func(line string) {
+		if strings.Contains(line, "trying again") {
+			told = line
+			cancel()
+		}
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Contains(t, told, "asking localhost:")
+	require.NotContains(t, told, "signature")
+	require.Empty(t, <-sent)
+}
+
+func TestProgressOfAFetch(t *testing.T) {
+	s := newServer(t)
+	var have, all int64
+	_, err := s.hub(t).Fetch(t.Context(), small, "", Listener{Bytes: func(h, a int64, _ float64) { have, all = h, a }})
+	require.NoError(t, err)
+	require.Equal(t, int64(len(s.files["config.json"])+len(s.files["model.safetensors"])+len(s.files["extra/notes.txt"])), all)
+	require.Equal(t, all, have, "the last word is the whole")
+
+	require.Equal(t, "4.3 GB of 8.6 GB (50 %), 430 MB/s, 10s left", Progress(4_300_000_000, 8_600_000_000, 430e6))
+	require.Equal(t, "0 B of 8.6 GB (0 %)", Progress(0, 8_600_000_000, 0))
+	require.Equal(t, "0 B of 0 B", Progress(0, 0, 0))
 }

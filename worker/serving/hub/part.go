@@ -15,60 +15,44 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"github.com/fleetune/fleetune/proto/node"
-	"github.com/fleetune/fleetune/proto/task"
 )
 
-// errDigest says that a file is not what the hub said it was.
-var errDigest = errors.New("the file's digest is wrong")
-
-const (
-	// tries of one file, with a pause between them that doubles.
-	tries      = 5
-	firstPause = time.Second
-	// tellEvery is how often a large file's progress is told.
-	tellEvery = 10 * time.Second
+var (
+	// errDigest says that a file is not what the hub said it was.
+	errDigest = errors.New("the file's digest is wrong")
+	// errStalled says that the hub went on sending nothing.
+	errStalled = errors.New("the hub sends nothing")
 )
-
-// file fetches one file into the blobs, going on where an earlier try broke
-// off.
-func (h *Hub) file(ctx context.Context, m task.Model, commit string, f file, token string, tell func(string)) error {
-	blob := h.blob(m, &f)
-	if _, err := os.Stat(blob); err == nil {
-		return nil
-	}
-	pause := firstPause
-	for try := 1; ; try++ {
-		err := h.part(ctx, m, commit, f, token, tell)
-		switch {
-		case err == nil:
-			if err := os.Rename(blob+incomplete, blob); err != nil {
-				return fmt.Errorf("keeping the file: %w", err)
-			}
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, ErrGated), errors.Is(err, ErrMissing), try == tries:
-			return err
-		}
-		tell(fmt.Sprintf("%s: %v; trying again in %v", f.Name, err, pause))
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-timer.C:
-		}
-		pause *= 2
-	}
-}
 
 const incomplete = ".incomplete"
 
+// file fetches one file into the blobs, going on where an earlier try broke
+// off.
+func (f *fetch) file(ctx context.Context, part file) error {
+	blob := f.blob(part)
+	if _, err := os.Stat(blob); err == nil {
+		f.got += part.Size
+		return nil
+	}
+	before := f.got
+	err := f.retry(ctx, part.Name, func(ctx context.Context) error {
+		f.got = before
+		return f.part(ctx, part)
+	})
+	if err != nil {
+		return err
+	}
+	f.got = before + part.Size
+	f.bytes(f.got, f.all, 0)
+	if err := os.Rename(blob+incomplete, blob); err != nil {
+		return fmt.Errorf("keeping the file: %w", err)
+	}
+	return nil
+}
+
 // part fetches what is missing of a file and verifies the whole.
-func (h *Hub) part(ctx context.Context, m task.Model, commit string, f file, token string, tell func(string)) (err error) {
-	out, err := os.OpenFile(h.blob(m, &f)+incomplete, os.O_RDWR|os.O_CREATE, 0o644)
+func (f *fetch) part(ctx context.Context, part file) (err error) {
+	out, err := os.OpenFile(f.blob(part)+incomplete, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return fmt.Errorf("keeping a part: %w", err)
 	}
@@ -77,29 +61,33 @@ func (h *Hub) part(ctx context.Context, m task.Model, commit string, f file, tok
 	if err != nil {
 		return fmt.Errorf("reading the part that is there: %w", err)
 	}
-	if have < f.Size || f.Size == 0 {
-		if err := h.receive(ctx, h.address(m, commit, f), token, out, have, f, tell); err != nil {
+	if have < part.Size || part.Size == 0 {
+		if err := f.receive(ctx, out, have, part); err != nil {
 			return err
 		}
 	}
-	if err := verify(out, f); err != nil {
+	if err := verify(out, part); err != nil {
 		// Nothing in it can be trusted: the next try starts anew.
 		return errors.Join(err, out.Truncate(0))
 	}
 	return out.Sync()
 }
 
-func (h *Hub) address(m task.Model, commit string, f file) string {
-	parts := strings.Split(path.Clean(f.Name), "/")
+func (f *fetch) address(part file) string {
+	parts := strings.Split(path.Clean(part.Name), "/")
 	for i, p := range parts {
 		parts[i] = url.PathEscape(p)
 	}
-	return fmt.Sprintf("%s/%s/resolve/%s/%s", h.Endpoint, m.ID, commit, strings.Join(parts, "/"))
+	return fmt.Sprintf("%s/%s/resolve/%s/%s", f.hub.Endpoint, f.model.ID, f.commit, strings.Join(parts, "/"))
 }
 
 // receive appends the body of the answer to out.
-func (h *Hub) receive(ctx context.Context, target, token string, out *os.File, have int64, f file, tell func(string)) error {
-	response, err := h.get(ctx, target, token, have)
+func (f *fetch) receive(ctx context.Context, out *os.File, have int64, part file) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := time.AfterFunc(f.hub.Stall, func() { cancel(fmt.Errorf("%w for %v", errStalled, f.hub.Stall)) })
+	defer stall.Stop()
+	response, err := f.get(ctx, f.address(part), have)
 	if err != nil {
 		return err
 	}
@@ -114,22 +102,26 @@ func (h *Hub) receive(ctx context.Context, target, token string, out *os.File, h
 		}
 		have = 0
 	}
-	told := time.Now()
+	before := f.got
+	told := &pace{began: time.Now(), from: before + have}
 	buffer := make([]byte, 1<<20)
 	for {
 		n, err := response.Body.Read(buffer)
 		if _, werr := out.Write(buffer[:n]); werr != nil {
 			return fmt.Errorf("keeping a part: %w", werr)
 		}
+		if n > 0 {
+			stall.Reset(f.hub.Stall)
+		}
 		have += int64(n)
-		if time.Since(told) > tellEvery {
-			told = time.Now()
-			tell(fmt.Sprintf("%s: %s of %s", f.Name, node.Bytes(have), node.Bytes(f.Size)))
-		}
-		if errors.Is(err, io.EOF) {
+		f.got = before + have
+		told.tell(f)
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case err != nil && ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
 			return fmt.Errorf("receiving: %w", err)
 		}
 	}

@@ -8,7 +8,8 @@ import (
 
 // A Model says what an engine serves.
 type Model struct {
-	// A hub id (org/name), a folder under the worker's model root, or an
+	// A hub id (org/name, or org/name:Q4_K_M for one quantisation of a repository
+	// of GGUF files), a folder under the worker's model root, or an
 	// absolute path.
 	IDOrPath string `json:"id_or_path,omitempty" jsonschema:"maxLength=1000"`
 	// Older word for id_or_path.
