@@ -114,21 +114,34 @@ func times(s *v1.Speedup) string {
 
 // comparison writes a best's speed-up with what is known of its certainty.
 func comparison(d v1.Task, best v1.Best) string {
-	s := best.Speedup
+	s, of := best.Speedup, yardstick(d, best)
 	switch {
 	case s == nil:
 		return ""
 	case d.Baseline != nil && d.Baseline.Number == best.Number:
 		return times(s) + ": the best is the baseline itself"
 	case (s.Low == nil || s.High == nil) && d.Final():
-		return times(s) + " the baseline's speed, not confirmed"
+		return times(s) + " " + of + ", not confirmed"
 	case s.Low == nil || s.High == nil:
-		return times(s) + " the baseline's speed, not confirmed yet"
+		return times(s) + " " + of + ", not confirmed yet"
 	case !s.Significant:
-		return fmt.Sprintf("%s the baseline's speed: no significant difference (%s %.2f–%.2f)", times(s), confidence(s), *s.Low, *s.High)
+		return fmt.Sprintf("%s %s: no significant difference (%s %.2f–%.2f)", times(s), of, confidence(s), *s.Low, *s.High)
 	default:
-		return fmt.Sprintf("%s the baseline's speed (%s %.2f–%.2f)", times(s), confidence(s), *s.Low, *s.High)
+		return fmt.Sprintf("%s %s (%s %.2f–%.2f)", times(s), of, confidence(s), *s.Low, *s.High)
 	}
+}
+
+// yardstick is what a best is compared by: its speed, or the score where missed
+// promises make that another number.
+func yardstick(d v1.Task, best v1.Best) string {
+	penalised := v1.Penalised(best.Score, best.Metrics[metric(d)])
+	if b := d.Baseline; b != nil && b.Score != nil {
+		penalised = penalised || v1.Penalised(*b.Score, b.Metrics[metric(d)])
+	}
+	if penalised {
+		return "the baseline's score, missed promises counted in"
+	}
+	return "the baseline's speed"
 }
 
 func confidence(s *v1.Speedup) string {

@@ -286,7 +286,7 @@ func (w *watcher) picture() []string {
 	if b := d.Best; b != nil {
 		text := fmt.Sprintf("best #%d  %s %s", b.Number, metric(d), labelled(score(d, b.Score, b.Metrics), d.Simulated))
 		if b.Speedup != nil {
-			text += "  " + times(b.Speedup) + " the baseline's speed"
+			text += "  " + times(b.Speedup) + " " + yardstick(d, *b)
 		}
 		lines = append(lines, "  "+out.Paint(terminal.Green, cut(text, out.Width-2)), "  "+cut(terminal.Point(b.Parameters, d.Parameters), out.Width-2))
 	}

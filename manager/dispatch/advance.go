@@ -285,7 +285,7 @@ func (p *planner) choose(ctx context.Context, r *run) (best int, speedup *score.
 	if err != nil {
 		return 0, nil, "", err
 	}
-	best, speedup, note = proven(r.direction(), r.task.Spec.Optimization.Objectives[0].Metric, r.ranking(), confirmations)
+	best, speedup, note = proven(r.task.Spec, r.ranking(), confirmations)
 	if speedup == nil {
 		best = r.baseline.number
 	}
@@ -293,16 +293,22 @@ func (p *planner) choose(ctx context.Context, r *run) (best int, speedup *score.
 }
 
 // proven picks the confirmed finalist with the greatest speed-up above the
-// noise. Where there is none, the note says which came nearest.
-func proven(direction task.Direction, metric string, ranking []search.Observation, confirmations map[int]experiment.Measurement) (best int, speedup *score.Comparison, note string) {
+// noise, missed promises counted in. Where there is none, the note says which
+// came nearest.
+func proven(spec *task.Task, ranking []search.Observation, confirmations map[int]experiment.Measurement) (best int, speedup *score.Comparison, note string) {
 	note = "no configuration beats the baseline beyond the noise"
+	direction := spec.Optimization.Objectives[0].Direction
 	unproven := 1.0 // the greatest ratio that may be noise
 	for _, o := range ranking {
 		m, ok := confirmations[o.Number]
 		if !ok {
 			continue
 		}
-		c, ok := score.Compare(direction, m.Metrics[metric].Samples, m.Reference[metric].Samples)
+		var cells, reference []experiment.Cell
+		if m.Serving != nil {
+			cells, reference = m.Serving.Cells, m.Serving.Reference
+		}
+		c, ok := score.Compare(direction, score.Samples(spec, m.Metrics, cells), score.Samples(spec, m.Reference, reference))
 		switch {
 		case !ok:
 		case c.Significant && (speedup == nil || c.Ratio > speedup.Ratio):
