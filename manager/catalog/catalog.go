@@ -139,8 +139,9 @@ func fields(list []engine.Field) []v1.Field {
 }
 
 func argument(e *engine.Engine, f engine.Flag) v1.Argument {
-	return v1.Argument{Name: f.Name, Aliases: orEmpty(f.Aliases), Type: string(f.Type), Default: f.Default, Choices: orEmpty(f.Choices),
-		Open: f.Open, Low: f.Low, High: f.High, Tuned: f.Tuned, Reserved: e.Reserved(f.Name), Deprecated: f.Deprecated}
+	first, last := e.Span(f.Name)
+	return v1.Argument{First: first, Last: last, Name: f.Name, Aliases: orEmpty(f.Aliases), Type: string(f.Type), Default: f.Default, Choices: orEmpty(f.Choices),
+		Open: f.Open, Low: f.Low, High: f.High, Tuned: f.Tuned, File: f.File, Reserved: e.Reserved(f.Name), Deprecated: f.Deprecated}
 }
 
 func orEmpty(list []string) []string {

@@ -90,9 +90,17 @@ func (a *app) listEngines() error {
 		if e.Simulated {
 			simulated = "yes"
 		}
-		t.Add(e.Name, strings.Join(e.Versions, ", "), fmt.Sprint(e.Total), fmt.Sprint(e.Tuned), simulated, e.Image)
+		t.Add(e.Name, between(e.Versions[0], e.Versions[len(e.Versions)-1]), fmt.Sprint(e.Total), fmt.Sprint(e.Tuned), simulated, e.Image)
 	}
 	return t.Print(a.Out)
+}
+
+// between names the first and the last of several versions.
+func between(first, last string) string {
+	if first == last {
+		return first
+	}
+	return first + " to " + last
 }
 
 // engineDetail is an engine with its arguments, and its JSON.
@@ -148,6 +156,7 @@ func (a *app) showArguments(name, version, wanted string) error {
 	if a.json {
 		return a.printJSON(list.Items)
 	}
+	a.complain(err.Error())
 	return a.printArguments(list.Items, true)
 }
 
@@ -166,11 +175,16 @@ func (a *app) printArguments(list []v1.Argument, mark bool) error {
 
 func (a *app) printArgument(argument v1.Argument) error {
 	f := &fields{app: a}
-	f.add("argument", "--%s", argument.Name)
+	if argument.File {
+		f.add("setting", "%s, in the engine's file", argument.Name)
+	} else {
+		f.add("argument", "--%s", argument.Name)
+	}
 	f.add("also", "%s", strings.Join(argument.Aliases, ", "))
 	f.add("type", "%s", argument.Type)
 	f.add("default", "%s", argument.Default)
 	f.add("values", "%s", valuesOf(argument))
+	f.add("versions", "%s", between(argument.First, argument.Last))
 	if argument.Tuned {
 		f.add("tuned", "commonly")
 	}

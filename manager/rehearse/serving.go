@@ -208,6 +208,9 @@ func (p *planner) example(purpose experiment.Purpose, point space.Point) Example
 	line += render.ShellLine(plan.Command(engine.CommandOptions{Program: s.Program, ServedName: s.Benchmark.ModelName,
 		Port: examplePort, Container: s.Launcher != "local", Metrics: true}))
 	out.Steps = append(out.Steps, Step{Step: "engine", Command: line})
+	if file, ok := plan.File(); ok {
+		out.Notes = append(slices.Clone(out.Notes), file.Name+" says "+strings.ReplaceAll(strings.TrimSpace(file.Content), "\n", "; "))
+	}
 	if a := plan.Model.Architecture; a != nil && refused == "" {
 		out.Notes = append(slices.Clone(out.Notes), p.engine.Estimate(*a, plan, p.memory.bytes).String())
 	}

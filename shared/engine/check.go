@@ -77,14 +77,16 @@ func (e *Engine) Check(s *task.Serving, sp space.Space) []Finding {
 func (e *Engine) unknown(at, name string) Finding {
 	// A warning: the engine that is started may be of another version.
 	f := Finding{Path: at, Warning: true, Message: fmt.Sprintf("is no argument of %s %s", e.Name(), e.Version()), Nearest: space.Nearest(spelling(name), e.flags.names())}
-	for _, version := range tables(e.Name()) {
-		if version.has(name) {
-			f.Expected = fmt.Sprintf("an argument of %s; this one is of %s", e.Version(), version.Version)
-			if now := renamed()[spelling(name)]; e.flags.has(now) {
-				f.Nearest = now
-			}
-			return f
+	if first, last := e.Span(name); first != "" {
+		when := "this one came later, " + first + " has it"
+		if compareVersions(last, e.Version()) < 0 {
+			when = "this one was given up after " + last
 		}
+		f.Expected = fmt.Sprintf("an argument of %s; %s", e.Version(), when)
+		if now := renamed()[spelling(name)]; e.flags.has(now) {
+			f.Nearest = now
+		}
+		return f
 	}
 	for _, other := range Names() {
 		list := tables(other)

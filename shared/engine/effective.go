@@ -43,7 +43,9 @@ func (m *mapping) asked() map[string]string {
 		}
 	}
 	if cache, ok := m.options["kv_cache_config"].(map[string]any); ok {
-		settings[SettingKVDType] = fmt.Sprint(cache["dtype"])
+		if dtype, ok := cache["dtype"]; ok {
+			settings[SettingKVDType] = fmt.Sprint(dtype)
+		}
 	}
 	return settings
 }

@@ -48,6 +48,9 @@ type Flag struct {
 	Tuned bool `json:"tuned,omitempty"`
 	// Deprecated says what to use instead, or only that it goes.
 	Deprecated string `json:"deprecated,omitempty"`
+	// File says that it is no argument of the command line: it stands in the file
+	// that Plan.File makes, at the place that the dots in its name say.
+	File bool `json:"file,omitempty"`
 	// Low and High bound numbers where the engine refuses others.
 	Low  *float64 `json:"low,omitempty"`
 	High *float64 `json:"high,omitempty"`
@@ -55,12 +58,57 @@ type Flag struct {
 
 // flags are those of one version.
 type flags struct {
-	Engine  string `json:"engine"`
-	Version string `json:"version"`
-	Source  string `json:"source"`
-	Flags   []Flag `json:"flags"`
+	Engine  string
+	Version string
+	Source  string
+	Flags   []Flag
 
 	byName map[string]*Flag // names, aliases and their spellings
+}
+
+// A history is a file of flags: each form that a flag had, once, with the
+// versions that it had it in.
+type history struct {
+	Engine string `json:"engine"`
+	Source string `json:"source"`
+	// Versions that were read, oldest first.
+	Versions []string `json:"versions"`
+	Flags    []struct {
+		Flag
+		// Since is the first version with the form; empty is the first of all.
+		Since string `json:"since"`
+		// Until is the first version without it; empty is none.
+		Until string `json:"until"`
+	} `json:"flags"`
+}
+
+// tables lays a history out, version by version.
+func (h *history) tables() ([]*flags, error) {
+	list := make([]*flags, len(h.Versions))
+	for i, version := range h.Versions {
+		list[i] = &flags{Engine: h.Engine, Version: version, Source: h.Source}
+	}
+	for _, form := range h.Flags {
+		from, to := 0, len(list)
+		for _, end := range []struct {
+			version string
+			at      *int
+		}{{form.Since, &from}, {form.Until, &to}} {
+			if end.version == "" {
+				continue
+			}
+			if *end.at = slices.Index(h.Versions, end.version); *end.at < 0 {
+				return nil, fmt.Errorf("%s names the version %q, which is not among %v", form.Name, end.version, h.Versions)
+			}
+		}
+		for _, table := range list[from:to] {
+			table.Flags = append(table.Flags, form.Flag)
+		}
+	}
+	for _, table := range list {
+		table.index()
+	}
+	return list, nil
 }
 
 // loaded tables by engine, oldest version first.
@@ -85,18 +133,13 @@ func loadTables() (map[string][]*flags, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", entry.Name(), err)
 		}
-		table := &flags{}
-		if err := json.Unmarshal(content, table); err != nil {
+		var h history
+		if err := json.Unmarshal(content, &h); err != nil {
 			return nil, fmt.Errorf("decoding %s: %w", entry.Name(), err)
 		}
-		table.index()
-		all[table.Engine] = append(all[table.Engine], table)
-	}
-	for name, list := range all {
-		slices.SortFunc(list, func(a, b *flags) int {
-			return compareVersions(a.Version, b.Version)
-		})
-		all[name] = list
+		if all[h.Engine], err = h.tables(); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", entry.Name(), err)
+		}
 	}
 	return all, nil
 }
@@ -156,6 +199,20 @@ func (e *Engine) Flag(name string) (Flag, bool) {
 		return Flag{}, false
 	}
 	return *flag, true
+}
+
+// Span tells which of the known versions have an argument of that name, the
+// first and the last; empty where none has.
+func (e *Engine) Span(name string) (first, last string) {
+	for _, table := range tables(e.Name()) {
+		if table.has(name) {
+			if first == "" {
+				first = table.Version
+			}
+			last = table.Version
+		}
+	}
+	return first, last
 }
 
 // parseVersion reads the numbers at the start of a version: "v0.5.2-cu126" is

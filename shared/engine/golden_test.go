@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,35 +69,66 @@ func show(e *Engine, s *task.Serving, p space.Point) string {
 	return b.String()
 }
 
-// Every preset of quant_config and parallel_config, and every value of every
-// field, on every engine and version: the arguments, the devices in brackets,
-// and what is told beside them.
+// mappings are what every preset of quant_config and parallel_config, and every
+// value of every field, becomes: the arguments, the devices in brackets, and what
+// is told beside them.
+func mappings(e *Engine) string {
+	var b strings.Builder
+	for _, preset := range QuantPresets() {
+		b.WriteString("quant " + preset + ": " + show(e, plain(), space.Point{"quant.preset": preset}))
+	}
+	for _, field := range QuantFields() {
+		for _, value := range field.Values {
+			b.WriteString(field.Name + " " + value + ": " + show(e, plain(), space.Point{"quant." + field.Name: value}))
+		}
+	}
+	for _, preset := range parallelPresets() {
+		b.WriteString("parallel " + preset + ": " + show(e, plain(), space.Point{"parallel.preset": preset}))
+	}
+	for _, field := range []string{"tp", "pp", "dp", "cp", "dcp", "moe_tp", "moe_ep", "moe_cluster", "moe_dense_tp"} {
+		b.WriteString(field + " 2: " + show(e, plain(), space.Point{"parallel." + field: int64(2)}))
+		if field != "tp" {
+			b.WriteString("tp 4, " + field + " 2: " + show(e, plain(), space.Point{"parallel.tp": int64(4), "parallel." + field: int64(2)}))
+		}
+	}
+	for _, on := range []bool{true, false} {
+		b.WriteString(fmt.Sprintf("tp 2, enable_expert_parallel %v: ", on) + show(e, plain(), space.Point{"parallel.tp": int64(2), "parallel.enable_expert_parallel": on}))
+	}
+	return b.String()
+}
+
+// The mappings of an engine's first and last version, and what changes from each
+// version to the next.
 func TestMappings(t *testing.T) {
+	before := map[string][]string{}
+	changes := map[string]*strings.Builder{}
 	for _, e := range everyEngine(t) {
-		t.Run(e.Name()+" "+e.Version(), func(t *testing.T) {
-			var b strings.Builder
-			for _, preset := range QuantPresets() {
-				b.WriteString("quant " + preset + ": " + show(e, plain(), space.Point{"quant.preset": preset}))
-			}
-			for _, field := range QuantFields() {
-				for _, value := range field.Values {
-					b.WriteString(field.Name + " " + value + ": " + show(e, plain(), space.Point{"quant." + field.Name: value}))
+		text := mappings(e)
+		versions := e.Versions()
+		if e.Version() == versions[0] || e.Version() == versions[len(versions)-1] {
+			golden(t, fmt.Sprintf("testdata/mapping-%s-%s.golden", e.Name(), e.Version()), text)
+		}
+		now := strings.SplitAfter(strings.ReplaceAll(text, e.Version(), "VERSION"), "\n")
+		if old, ok := before[e.Name()]; ok {
+			head := e.Version() + "\n"
+			for _, line := range now {
+				// A line that tells more or less lets the others move: those that
+				// the version before had anywhere are no change.
+				if slices.Contains(old, line) {
+					continue
 				}
+				changes[e.Name()].WriteString(head + "  " + line)
+				head = ""
 			}
-			for _, preset := range parallelPresets() {
-				b.WriteString("parallel " + preset + ": " + show(e, plain(), space.Point{"parallel.preset": preset}))
-			}
-			for _, field := range []string{"tp", "pp", "dp", "cp", "dcp", "moe_tp", "moe_ep", "moe_cluster", "moe_dense_tp"} {
-				b.WriteString(field + " 2: " + show(e, plain(), space.Point{"parallel." + field: int64(2)}))
-				if field != "tp" {
-					b.WriteString("tp 4, " + field + " 2: " + show(e, plain(), space.Point{"parallel.tp": int64(4), "parallel." + field: int64(2)}))
-				}
-			}
-			for _, on := range []bool{true, false} {
-				b.WriteString(fmt.Sprintf("tp 2, enable_expert_parallel %v: ", on) + show(e, plain(), space.Point{"parallel.tp": int64(2), "parallel.enable_expert_parallel": on}))
-			}
-			golden(t, fmt.Sprintf("testdata/mapping-%s-%s.golden", e.Name(), e.Version()), b.String())
-		})
+		} else {
+			changes[e.Name()] = &strings.Builder{}
+		}
+		before[e.Name()] = now
+	}
+	for name, text := range changes {
+		if text.Len() > 0 {
+			golden(t, fmt.Sprintf("testdata/mapping-%s-changes.golden", name), text.String())
+		}
 	}
 }
 

@@ -120,6 +120,10 @@ func (m *mapping) given(flag string) (string, bool) {
 func (m *mapping) finish() {
 	for _, key := range slices.Sorted(maps.Keys(m.explicit)) {
 		given := m.explicit[key]
+		if m.inFile(given.name) {
+			m.fileOption(given)
+			continue
+		}
 		if note := m.args.add(given.name, given.value, given.name); note != "" {
 			m.note("%s", note)
 		}

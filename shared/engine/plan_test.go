@@ -52,7 +52,7 @@ func TestLookup(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	for version, want := range map[string]string{
-		"": "0.33.0", "0.33.0": "0.33.0", "0.99": "0.33.0", "v0.32.9": "0.10.0", "0.10.1.post1": "0.10.0", "0.10": "0.10.0", "0.6.0": "0.10.0",
+		"": "0.33.0", "0.33.0": "0.33.0", "0.99": "0.33.0", "v0.32.9": "0.30.0", "0.13.0": "0.12.0", "0.10.1.post1": "0.10.0", "0.10": "0.10.0", "0.6.0": "0.10.0",
 	} {
 		require.Equal(t, want, lookup(t, VLLM, version).Version(), version)
 	}
@@ -295,4 +295,43 @@ func TestPlansOfAnyPoint(t *testing.T) {
 			t.Fatalf("planned twice, differently")
 		}
 	})
+}
+
+// What trtllm-serve has no flag for stands in its file, wherever the dots in its
+// name lead, with the types that the file's reader wants.
+func TestOptionsOfTheFile(t *testing.T) {
+	e := lookup(t, TensorRT, "")
+	made := plan(t, e, space.Point{
+		"max_batch_size": int64(64), "free_gpu_memory_fraction": 0.8,
+		"kv-cache-config.enable-block-reuse": false, "kv_cache_config.host_cache_size": int64(1 << 30),
+		"cuda_graph_config": `{"enable_padding": true}`, "cuda_graph_config.batch_sizes": "1 2 4",
+		"disable_overlap_scheduler": true, "moe_config.backend": "TRITON", "perf_config.new": "x",
+		"quant.kvcache_dtype": "fp8",
+	})
+	require.Equal(t, []string{"--free_gpu_memory_fraction", "0.8", "--max_batch_size", "64"}, made.Flags())
+	file, ok := made.File()
+	require.True(t, ok)
+	require.Equal(t, `cuda_graph_config: {"batch_sizes":[1,2,4],"enable_padding":true}
+disable_overlap_scheduler: true
+kv_cache_config: {"dtype":"fp8","enable_block_reuse":false,"free_gpu_memory_fraction":0.8,"host_cache_size":1073741824}
+moe_config: {"backend":"TRITON"}
+perf_config: {"new":"x"}
+`, file.Content)
+	require.Equal(t, "fp8", made.Effective[SettingKVDType])
+
+	over := plan(t, e, space.Point{"quant.kvcache_dtype": "fp8", "kv_cache_config.dtype": "auto"})
+	require.Equal(t, map[string]any{"kv_cache_config": map[string]any{"dtype": "auto"}}, over.Options, "what is said itself stands")
+	require.NotEqual(t, made.Key(), over.Key())
+	require.Empty(t, plan(t, e, space.Point{"free_gpu_memory_fraction": 0.8}).Options)
+
+	for value, want := range map[any]string{"CUTLAS": "did you mean CUTLASS", "TRTLLM": ""} {
+		found := e.Check(plain(), space.Space{Parameters: []space.Parameter{{Name: "moe_config.backend", Type: space.Choice, Values: []any{value}}}})
+		if want == "" {
+			require.Empty(t, found)
+		} else {
+			require.Contains(t, found[0].line(), want)
+		}
+	}
+	found := e.Check(plain(), space.Space{Parameters: []space.Parameter{{Name: "kv_cache_config.enable_block_reus", Type: space.Boolean}}})
+	require.Equal(t, "kv_cache_config.enable_block_reuse", found[0].Nearest)
 }

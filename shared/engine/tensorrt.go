@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 )
 
 // tensorrtFamily is TensorRT-LLM's trtllm-serve. What it has no flag for goes
@@ -14,6 +15,7 @@ func (tensorrtFamily) name() string { return TensorRT }
 
 func (f tensorrtFamily) plan(m *mapping) error {
 	f.quant(m)
+	f.share(m)
 	p := m.parallel
 	if p.DP > 1 || p.DCP > 1 {
 		return fmt.Errorf("%w: trtllm-serve runs one replica: dp %d and dcp %d have to be 1", ErrInvalid, max(p.DP, 1), max(p.DCP, 1))
@@ -72,6 +74,21 @@ func (tensorrtFamily) quant(m *mapping) {
 	}
 	if q.MoE != "" && q.MoE != "auto" && (q.MoE != "fp8" || q.GEMM != "fp8") {
 		m.note("moe_dtype %s: TensorRT-LLM takes the experts' precision from the checkpoint", q.MoE)
+	}
+}
+
+// share writes the share of memory beside what else the file says of the cache:
+// versions differ in whether its mapping there joins what the command line says.
+func (tensorrtFamily) share(m *mapping) {
+	const file, flag = "kv_cache_config", "free_gpu_memory_fraction"
+	inFile := m.options[file] != nil
+	for key := range m.explicit {
+		inFile = inFile || strings.HasPrefix(key, spelling(file))
+	}
+	text, ok := m.given(flag)
+	n, err := strconv.ParseFloat(text, 64)
+	if inFile && ok && err == nil {
+		m.option(file+"."+flag, n)
 	}
 }
 

@@ -41,6 +41,9 @@ type Argument struct {
 	Low        *float64 `json:"low" doc:"the least number that the engine takes"`
 	High       *float64 `json:"high" doc:"the greatest"`
 	Tuned      bool     `json:"tuned" doc:"commonly tuned"`
+	File       bool     `json:"file" doc:"no argument of the command line: written into the engine's file, where the dots in the name lead"`
 	Reserved   bool     `json:"reserved" doc:"set by Fleetune: no parameter of a task"`
 	Deprecated string   `json:"deprecated" doc:"what to use instead, or only that it goes; empty where it stays"`
+	First      string   `json:"first" doc:"the first known version that has it"`
+	Last       string   `json:"last" doc:"the last known version that has it"`
 }

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Writes the tables of flags in this folder from the engines' own sources.
+"""Adds versions to the tables of flags in this folder, from the engines' sources.
 
-    extract.py vllm FOLDER VERSION        an unpacked wheel of vllm
-    extract.py sglang FOLDER VERSION      an unpacked wheel of sglang
-    extract.py tensorrt-llm FILE VERSION  tensorrt_llm/commands/serve.py
-    extract.py llama.cpp FILE VERSION     tools/server/README.md
+    extract.py vllm VERSION=FOLDER …        unpacked wheels of vllm
+    extract.py sglang VERSION=FOLDER …      unpacked wheels of sglang
+    extract.py tensorrt-llm VERSION=FILE …  tensorrt_llm/commands/serve.py
+    extract.py llama.cpp VERSION=FILE …     tools/server/README.md
 
 Sources are parsed, never run. Only facts are kept: names, types, defaults,
-choices and what is deprecated; which flags are commonly tuned is in tuned.txt.
+choices, what is deprecated, and from which version up to which. An entry without
+"since" is in the first version; "until" is the first that lacks it or has it in
+another form. Which flags are commonly tuned is in tuned.txt. Without versions a
+file is written anew, for a change of tuned.txt.
 """
 import ast
 import glob
@@ -119,7 +122,7 @@ def kind(found, classes=()):
 def vllm(folder):
     aliases, classes = {}, {}
     sources = glob.glob(os.path.join(folder, "vllm/config/*.py")) + glob.glob(os.path.join(folder, "vllm/config.py"))
-    cli = [p for p in ("vllm/entrypoints/openai/cli_args.py", "vllm/entrypoints/common/cli_args.py") if os.path.exists(os.path.join(folder, p))]
+    cli = [p for p in ("vllm/entrypoints/openai/cli_args.py", "vllm/entrypoints/launchers/cli_args.py", "vllm/entrypoints/common/cli_args.py") if os.path.exists(os.path.join(folder, p))]
     sources += [os.path.join(folder, p) for p in cli]
     sources.append(os.path.join(folder, "vllm/model_executor/layers/quantization/__init__.py"))
     for path in sources:
@@ -277,6 +280,9 @@ def sglang(folder):
                         flags.append(flag)
     for owner in [n for n in parse(os.path.join(folder, "sglang/srt/server_args.py")).body if isinstance(n, ast.ClassDef)]:
         for item in owner.body:
+            flag = None if new else sglang_field(item, names)
+            if flag:
+                flags.append(flag)
             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
                 defaults[item.target.id] = item
         for method in [n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name.startswith("add_") or getattr(n, "name", "").startswith("_add_")]:
@@ -442,34 +448,77 @@ def llama(path):
 NEGATIVE_SHORT = {"-nkvo", "-nr", "-nocb", "-nopo", "-no-ag"}
 
 
-def main():
-    engine, source, version = sys.argv[1:4]
-    flags = {"vllm": vllm, "sglang": sglang, "tensorrt-llm": tensorrt, "llama.cpp": llama}[engine](source)
-    usual = tuned(engine)
-    seen, unique = set(), []
+WHERE = {"vllm": "vllm/engine/arg_utils.py, vllm/config, cli_args.py", "sglang": "sglang/srt/server_args.py, arg_groups",
+         "tensorrt-llm": "tensorrt_llm/commands/serve.py, llmapi/llm_args.py", "llama.cpp": "tools/server/README.md"}
+ORDER = ("name", "aliases", "type", "default", "choices", "open", "tuned", "deprecated", "low", "high", "file", "since", "until")
+
+
+def tidy(flags, usual):
+    """The flags by name, with what says nothing left out."""
+    table = {}
     for flag in flags:
-        if flag["name"] in seen:
+        if flag["name"] in table:
             continue
-        seen.add(flag["name"])
-        if any(n in usual for n in [flag["name"]] + flag.get("aliases", [])):
-            flag["tuned"] = True
-        ordered = {}
-        for key in ("name", "aliases", "type", "default", "choices", "open", "tuned", "deprecated", "low", "high"):
-            if flag.get(key) not in (None, "", []):
-                ordered[key] = flag[key]
-        if "aliases" in ordered:  # a short option may be spelt like the long one
-            ordered["aliases"] = [a for a in ordered["aliases"] if a != flag["name"]]
-            if not ordered["aliases"]:
-                del ordered["aliases"]
-        unique.append(ordered)
-    unique.sort(key=lambda f: f["name"])
-    where = {"vllm": "vllm/engine/arg_utils.py, vllm/config, cli_args.py", "sglang": "sglang/srt/server_args.py, arg_groups",
-             "tensorrt-llm": "tensorrt_llm/commands/serve.py", "llama.cpp": "tools/server/README.md"}[engine]
-    lines = ",\n".join("  " + json.dumps(f, ensure_ascii=False) for f in unique)
-    out = os.path.join(HERE, f"{engine}-{version}.json")
+        aliases = [a for a in flag.get("aliases", []) if a != flag["name"]]
+        flag = {**flag, "aliases": aliases, "tuned": any(n in usual for n in [flag["name"]] + aliases) or None}
+        table[flag["name"]] = {k: flag[k] for k in ORDER if flag.get(k) not in (None, "", [])}
+    return table
+
+
+def number(version):
+    return [int(n) for n in re.findall(r"\d+", version.split("-")[0])]
+
+
+def unfold(path, usual):
+    """The tables of a file, by version."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as f:
+        file = json.load(f)
+    tables = {version: {} for version in file["versions"]}
+    for flag in file["flags"]:
+        since, until = flag.pop("since", None), flag.pop("until", None)
+        within = since is None
+        for version in file["versions"]:
+            within = (within or version == since) and version != until
+            if within:
+                tables[version][flag["name"]] = flag
+    return {version: tidy(table.values(), usual) for version, table in tables.items()}
+
+
+def fold(tables, versions):
+    """One entry for each form that a flag had, with the versions of the form."""
+    entries = []
+    for name in sorted({n for table in tables.values() for n in table}):
+        before = None
+        for version in versions:
+            form = tables[version].get(name)
+            if form == before:
+                continue
+            if before:
+                entries[-1]["until"] = version
+            if form:
+                entries.append(dict(form) if version == versions[0] else {**form, "since": version})
+            before = form
+    return entries
+
+
+def main():
+    engine, usual = sys.argv[1], tuned(sys.argv[1])
+    read = {"vllm": vllm, "sglang": sglang, "tensorrt-llm": tensorrt, "llama.cpp": llama}[engine]
+    out = os.path.join(HERE, engine + ".json")
+    tables = unfold(out, usual)
+    for source in sys.argv[2:]:
+        version, _, path = source.partition("=")
+        # What an engine takes in a file is entered by hand; a later version keeps it.
+        by_hand = [f for table in list(tables.values())[-1:] for f in table.values() if f.get("file")]
+        tables[version] = tidy(read(path) + by_hand, usual)
+        print(f"{version}: {len(tables[version])} flags")
+    versions = sorted(tables, key=number)
+    lines = ",\n".join("  " + json.dumps(f, ensure_ascii=False) for f in fold(tables, versions))
     with open(out, "w", encoding="utf-8") as f:
-        f.write('{"engine": %s, "version": %s, "source": %s, "flags": [\n%s\n]}\n' % (json.dumps(engine), json.dumps(version), json.dumps(where), lines))
-    print(f"{out}: {len(unique)} flags")
+        f.write('{"engine": %s, "source": %s, "versions": %s, "flags": [\n%s\n]}\n' % (
+            json.dumps(engine), json.dumps(WHERE[engine]), json.dumps(versions), lines))
 
 
 main()
