@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/fleetune/fleetune/worker/load/conversation"
@@ -156,7 +157,7 @@ func (s *Synthesis) stretch(h *hashed, shared int) {
 	if prefix+own == 0 {
 		own = 1 // a prompt says something
 	}
-	h.ids, h.tokens = append(ids[:len(ids):len(ids)], ownIDs...), prefix+own
+	h.ids, h.tokens = slices.Concat(ids, ownIDs), prefix+own
 }
 
 // stretched multiplies blocks: the first k of them become the first ⌊factor·k⌋,
