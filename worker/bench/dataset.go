@@ -49,7 +49,7 @@ func (d *dataOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.Deduplicate, "dataset-deduplicate", false, "keep the first of entries that send the same")
 	f.StringVar(&d.Sample, "dataset-sample", "", "which entries --num-dataset-entries takes: sequential, random or stratified")
 	f.StringVar(&d.Stratum, "dataset-stratum", "", "field whose values are the strata (default: the prompts' lengths)")
-	f.StringVar(&d.Member, "archive-member", "", "file to read of a zip or tar archive, as a glob pattern (default: the largest CSV, else JSONL, else JSON)")
+	f.StringVar(&d.Member, "archive-member", "", "file to read of a zip or tar archive, as a glob pattern (default: the largest CSV, else JSONL, JSON or Parquet)")
 	f.StringVar(&d.TokenEnv, "dataset-token-env", "", "environment variable that holds the bearer token of the input's URL")
 	f.StringVar(&d.Cache, "dataset-cache", "", "directory of downloaded datasets (default: fleetune/datasets in the user's cache)")
 	f.BoolVar(&d.Look, "preview", false, "show the input's figures and its first requests, and send nothing; with --json - as JSON")

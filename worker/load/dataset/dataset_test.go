@@ -99,6 +99,30 @@ func TestFieldsAreFoundOrNamed(t *testing.T) {
 	}
 }
 
+// A table is read by its columns, as a CSV is: packed or not, in an archive or
+// by its name.
+func TestParquetIsRows(t *testing.T) {
+	data, err := os.ReadFile("../parquetlines/testdata/rows.parquet")
+	require.NoError(t, err)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err = z.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	for _, content := range [][]byte{data, packed.Bytes()} {
+		d, err := Load(t.Context(), write(t, "in", content), Options{Map: Map{Prompt: "question", Output: "answer"}})
+		require.NoError(t, err)
+		require.Len(t, d.Conversations, 5)
+		require.Equal(t, "What is 3?", d.Conversations[3].Turns[0].Messages[0].Plain())
+		require.Equal(t, 9, d.Conversations[3].Turns[0].MaxTokens)
+	}
+	d, err := Load(t.Context(), write(t, "in", data), Options{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"messages": "messages", "output": "answer"}, d.Stats.Fields)
+	_, err = Load(t.Context(), write(t, "in", data), Options{Unpack: Unpack{MaxBytes: 100}})
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
 func TestDatasetsThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		text, says string
@@ -115,7 +139,7 @@ func TestDatasetsThatAreRefused(t *testing.T) {
 		"broken line":   {"{\"prompt\":\"a\",\"x\":1}\n{\n", ":2", Options{}},
 		"two lists":     {`{"a":[{"prompt":"x"}],"b":[{"prompt":"y"}]}`, "a, b", Options{}},
 		"not a row":     {`[1]`, "row 1", Options{}},
-		"parquet":       {"PAR1....PAR1", "convert it", Options{}},
+		"parquet":       {"PAR1....PAR1", "Parquet file is damaged", Options{}},
 		"binary":        {"a\x00b", "no text", Options{}},
 		"no rows":       {"hello there", "no rows below its first line", Options{}},
 		"bad body":      {"request_body\nhello\n", "request_body", Options{}},

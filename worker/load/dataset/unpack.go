@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/fleetune/fleetune/worker/load/input"
+	"github.com/fleetune/fleetune/worker/load/parquetlines"
 )
 
 // Limits of what a packed dataset may hold. Nothing of an archive is ever
@@ -43,16 +44,13 @@ func (u Unpack) most() int64 {
 // ErrArchive is returned for an archive that cannot be a dataset.
 var ErrArchive = errors.New("the archive is no dataset")
 
-// ErrParquet is returned for Parquet, which is not read.
-var ErrParquet = errors.New("Parquet is not read; convert it to JSONL or CSV, " + //nolint:staticcheck // a proper name
-	"for example with: python3 -c \"import pandas; pandas.read_parquet('in.parquet').to_json('out.jsonl', orient='records', lines=True)\"")
-
 // ErrBinary is returned for a file that is no text.
-var ErrBinary = errors.New("the file is no text: want JSON, lines of JSON or CSV, packed or not")
+var ErrBinary = errors.New("the file is no text: want JSON, lines of JSON, CSV or Parquet, packed or not")
 
 // Read returns the data file of a source: the file itself, what gzip holds, or
-// out of a zip or tar archive the member that is asked for. Without one it is the largest CSV, else the largest JSONL, else the largest
-// JSON; the notes say so.
+// out of a zip or tar archive the member that is asked for. Without one it is
+// the largest CSV, else the largest JSONL, JSON or Parquet file; the notes say
+// so. What is Parquet comes as lines of JSON.
 func Read(name, displayed string, u Unpack) (input.File, []string, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -94,8 +92,14 @@ func (u Unpack) plain(r io.Reader, name string) (input.File, []string, error) {
 	if err != nil {
 		return input.File{}, nil, err
 	}
-	if bytes.HasPrefix(data, []byte("PAR1")) {
-		return input.File{}, nil, ErrParquet
+	if parquetlines.Is(data) {
+		data, err = parquetlines.Lines(data, u.most())
+		if errors.Is(err, parquetlines.ErrTooLarge) {
+			err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+		}
+		if err != nil {
+			return input.File{}, nil, err
+		}
 	}
 	if bytes.IndexByte(data[:min(len(data), 512)], 0) >= 0 {
 		return input.File{}, nil, ErrBinary
@@ -151,7 +155,7 @@ func check(name string, regular bool) (usable bool, err error) {
 // rank orders kinds of files by how likely each is the dataset; −1 is none.
 func rank(name string) int {
 	ext := path.Ext(strings.TrimSuffix(strings.ToLower(name), ".gz"))
-	return slices.IndexFunc([][]string{{".csv", ".tsv"}, {".jsonl", ".ndjson"}, {".json"}}, func(kind []string) bool {
+	return slices.IndexFunc([][]string{{".csv", ".tsv"}, {".jsonl", ".ndjson"}, {".json"}, {".parquet"}}, func(kind []string) bool {
 		return slices.Contains(kind, ext)
 	})
 }
@@ -166,7 +170,7 @@ func (u Unpack) choose(all []candidate) (candidate, []string, error) {
 		})
 	}
 	if len(all) == 0 {
-		return candidate{}, nil, fmt.Errorf("no CSV, JSONL or JSON file in it matches: %w", ErrArchive)
+		return candidate{}, nil, fmt.Errorf("no CSV, JSONL, JSON or Parquet file in it matches: %w", ErrArchive)
 	}
 	best := all[0]
 	for _, c := range all[1:] {

@@ -47,6 +47,8 @@ func detectObject(first map[string]json.RawMessage) (Format, error) {
 		return InputsJSON, nil
 	case has("requests", "block_size"):
 		return Weka, nil
+	case has("timestamp_start_unix_ms", "output_tokens") && (has("prompt") || has("total_hashes")):
+		return Baseten, nil
 	case has("chat_id", "parent_chat_id"):
 		return Bailian, nil
 	case has("session_id", "turns") && turnsHaveMessages(first["turns"]):

@@ -20,6 +20,9 @@ type hashed struct {
 	// blocks are filled by a seed of the format, what is beyond them by one of
 	// the prompt's own.
 	seed, own uint64
+	// told is set where the text is recorded, too: the ids then only say what a
+	// prefix cache would hold.
+	told bool
 }
 
 // check refuses what is too long, and blocks beyond the prompt's end.
@@ -36,6 +39,9 @@ func (h *hashed) check() error {
 // fill makes the turn's message. The same id gives the same text at any length,
 // so a partial block is the beginning of the full one.
 func (h *hashed) fill() {
+	if h.told {
+		return
+	}
 	var fill []conversation.Fill
 	left := h.tokens
 	for _, id := range h.ids {

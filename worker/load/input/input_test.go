@@ -304,6 +304,39 @@ const dagCycle = `{"session_id":"r","turns":[{"messages":[{"role":"user","conten
 {"session_id":"a","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":["b"]}]}
 {"session_id":"b","turns":[{"messages":[{"role":"user","content":"x"}],"spawns":["a"]}]}`
 
+// The recorded completions were written by pyarrow with zstd: six rows in three
+// sessions, 700 ms apart.
+func TestRecordedCompletions(t *testing.T) {
+	w, err := Load("testdata/baseten.parquet", Options{})
+	require.NoError(t, err)
+	require.Equal(t, Baseten, w.Format)
+	require.Len(t, w.Conversations, 3)
+	c := w.Conversations[1]
+	require.Equal(t, "s1", c.ID)
+	require.Equal(t, conversation.Whole, c.Mode)
+	require.Equal(t, "Question 3: what is 3 plus 3?", c.Turns[1].Messages[0].Plain())
+	require.Equal(t, conversation.Turn{InputTokens: 10, MaxTokens: 7, Delay: 400 * time.Millisecond, CacheBlocks: 2, CacheHits: 2},
+		conversation.Turn{InputTokens: c.Turns[1].InputTokens, MaxTokens: c.Turns[1].MaxTokens, Delay: c.Turns[1].Delay, CacheBlocks: c.Turns[1].CacheBlocks, CacheHits: c.Turns[1].CacheHits})
+	require.Equal(t, 2100*time.Millisecond, *c.Turns[1].At)
+
+	lines := []File{
+		{"b", []byte(`{"timestamp_start_unix_ms":5000,"input_tokens":9,"output_tokens":3,"total_hashes":[1,2],"block_size":8,"poor_man_session_id":7,"request_canceled":1,"request_body":{"top_p":0.5}}`)},
+		{"a", []byte(`{"timestamp_start_unix_ms":4000,"input_tokens":3,"output_tokens":2,"prompt":"a","poor_man_session_id":7}`)},
+	}
+	w, err = Decode(lines, Options{})
+	require.NoError(t, err)
+	require.Len(t, w.Conversations, 1, "a session goes on from file to file")
+	turns := w.Conversations[0].Turns
+	require.Equal(t, time.Second, *turns[1].At)
+	require.Equal(t, 9, promptTokens(&turns[1]), "without its text a prompt is made of its blocks")
+	require.JSONEq(t, "0.5", string(turns[1].Extra["top_p"]))
+	require.Contains(t, w.Notes[0], "1 requests had been cancelled")
+
+	_, err = Decode([]File{{"in", []byte(`{"timestamp_start_unix_ms":-1,"input_tokens":0,"output_tokens":3,"prompt":"a"}`)}}, Options{})
+	require.ErrorContains(t, err, "in:1: timestamp_start_unix_ms")
+	require.ErrorContains(t, err, "input_tokens 0")
+}
+
 func TestDAG(t *testing.T) {
 	const u = `"messages":[{"role":"user","content":"x"}]`
 	w, err := Load(write(t, "in.jsonl", `{"session_id":"root","pre_session_spawns":["p"],"turns":[{`+u+`,"spawns":["a",{"children":["a","b"],"join_at":2}]},{`+u+`},{`+u+`,"delay":7,"forks":[{"child":"f","background":true}]}]}
@@ -528,6 +561,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"chat_id":5,"parent_chat_id":-1,"timestamp":1.5,"input_length":20,"turn":1,"hash_ids":[1,2]}`), 3)
 	f.Add([]byte(`{"data":[{"session_id":"s","payloads":[{"messages":[{"role":"user","content":"a"}]}]}]}`), 10)
 	f.Add([]byte(`{"text":"a","images":["u"]}`), 11)
+	f.Add([]byte(`{"timestamp_start_unix_ms":5000,"input_tokens":9,"output_tokens":3,"total_hashes":[1,2],"block_size":8,"poor_man_session_id":7}`), 12)
 	f.Fuzz(func(t *testing.T, data []byte, format int) {
 		longer, shorter := 1.5, 0.5
 		opt := Options{Format: Formats()[uint(format)%uint(len(Formats()))], Counter: token.Bytes{}}

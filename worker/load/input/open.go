@@ -20,6 +20,7 @@ import (
 
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/worker/load/conversation"
+	"github.com/fleetune/fleetune/worker/load/parquetlines"
 	"github.com/fleetune/fleetune/worker/load/token"
 	"github.com/fleetune/fleetune/worker/load/tree"
 )
@@ -41,11 +42,12 @@ const (
 	RawPayload Format = "raw_payload"
 	InputsJSON Format = "inputs_json"
 	RandomPool Format = "random_pool"
+	Baseten    Format = "baseten_trace"
 )
 
 // Formats lists every format.
 func Formats() []Format {
-	return []Format{SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, Weka, DAG, RawPayload, InputsJSON, RandomPool}
+	return []Format{SingleTurn, MultiTurn, Mooncake, Bailian, ShareGPT, BurstGPT, Azure, Weka, DAG, RawPayload, InputsJSON, RandomPool, Baseten}
 }
 
 // Check refuses what is no format, with the name that may have been meant.
@@ -108,7 +110,8 @@ type Workload struct {
 	// TooLong those of these that were too long.
 	Rows, Skipped, TooLong int
 
-	hashes []hashed
+	hashes      []hashed
+	completions []completion
 }
 
 // maxExpanded bounds what a compressed file may expand to.
@@ -312,13 +315,13 @@ func list(path string) ([]string, error) {
 			return err
 		}
 		plain := strings.TrimSuffix(p, ".gz")
-		if d.Type().IsRegular() && slices.Contains([]string{".json", ".jsonl", ".csv"}, filepath.Ext(plain)) {
+		if d.Type().IsRegular() && slices.Contains([]string{".json", ".jsonl", ".csv", ".parquet"}, filepath.Ext(plain)) {
 			names = append(names, p)
 		}
 		return nil
 	})
 	if err == nil && len(names) == 0 {
-		err = errors.New("the directory holds no .json, .jsonl or .csv file")
+		err = errors.New("the directory holds no .json, .jsonl, .csv or .parquet file")
 	}
 	slices.Sort(names)
 	return names, err
@@ -340,10 +343,15 @@ func read(path string) ([]byte, error) {
 		in = z
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxExpanded+1))
-	if err == nil && len(data) > maxExpanded {
-		err = fmt.Errorf("more than %d bytes", int64(maxExpanded))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > maxExpanded:
+		return nil, fmt.Errorf("more than %d bytes", int64(maxExpanded))
+	case parquetlines.Is(data):
+		return parquetlines.Lines(data, maxExpanded)
 	}
-	return data, err
+	return data, nil
 }
 
 func decode(files []File, opt Options) (*Workload, error) {
@@ -358,11 +366,12 @@ func decode(files []File, opt Options) (*Workload, error) {
 	for _, f := range files {
 		errs = append(errs, readers[opt.Format](w, f, opt))
 	}
+	w.sessions()
 	return w, errors.Join(errs...)
 }
 
 // readers read one file each into a workload.
 var readers = map[Format]func(*Workload, File, Options) error{
 	SingleTurn: loadTurns, MultiTurn: loadTurns, RawPayload: loadTurns, Mooncake: loadMooncake, Bailian: loadBailian,
-	ShareGPT: loadShareGPT, BurstGPT: loadCSV, Azure: loadCSV, DAG: loadDAG, InputsJSON: loadInputs,
+	ShareGPT: loadShareGPT, BurstGPT: loadCSV, Azure: loadCSV, DAG: loadDAG, InputsJSON: loadInputs, Baseten: loadBaseten,
 }
