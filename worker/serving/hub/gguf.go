@@ -110,19 +110,22 @@ func choose(names []string, quantisation string) (variant, error) {
 		ErrMissing, len(all), strings.Join(there, ", "))
 }
 
-// file returns the GGUF file of a folder that an engine is given.
+// fileIn returns the GGUF file of a folder that an engine is given.
 func fileIn(dir, quantisation string) (string, error) {
 	var names []string
 	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		if _, serr := exists(p); serr != nil {
-			return nil // a link that leads nowhere: its file is not here yet
+		// A link that leads nowhere is a file that is not here yet.
+		if _, gone := exists(p); gone == nil {
+			name, err := filepath.Rel(dir, p)
+			if err != nil {
+				return err
+			}
+			names = append(names, filepath.ToSlash(name))
 		}
-		name, err := filepath.Rel(dir, p)
-		names = append(names, filepath.ToSlash(name))
-		return err
+		return nil
 	})
 	if err != nil {
 		return "", fmt.Errorf("looking into %s: %w", dir, err)
