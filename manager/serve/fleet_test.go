@@ -159,15 +159,20 @@ func TestALoadOfSeveralWorkers(t *testing.T) {
 	require.NoError(t, err)
 	defer server.Close()
 	f := newFleet(t, "w1", "w2", "w3")
-	trace := filepath.Join(t.TempDir(), "prompts.jsonl")
+	dir := t.TempDir()
+	trace := filepath.Join(dir, "prompts.jsonl")
 	var lines strings.Builder
 	for i := range 30 {
 		fmt.Fprintf(&lines, `{"text":"prompt number %d"}`+"\n", i)
 	}
 	require.NoError(t, os.WriteFile(trace, []byte(lines.String()), 0o600))
 	doc, err := f.bench(t.Context(), &watched{}, "--url="+server.URL, "--workers=3", "--concurrency=6", "--request-count=30",
-		"--input-file="+trace, "--max-tokens=4", "--api-key-env=SERVER_KEY", "--slice-duration=1s")
+		"--input-file="+trace, "--max-tokens=4", "--api-key-env=SERVER_KEY", "--slice-duration=1s", "--aiperf-dir="+dir)
 	require.NoError(t, err)
+	requests(t, filepath.Join(dir, "profile_export.jsonl"), 30)
+	for _, name := range []string{"profile_export_aiperf.json", "profile_export_aiperf_timeslices.csv", "inputs.json"} {
+		require.FileExists(t, filepath.Join(dir, name))
+	}
 	require.EqualValues(t, 30, doc.Metrics["request_count"].Avg)
 	require.Equal(t, 30, *doc.Metrics["time_to_first_token"].Count)
 	require.Equal(t, map[string]int{"w1": 1, "w2": 1, "w3": 1}, workersOf(doc), "each share has a worker of its own")
@@ -184,6 +189,25 @@ func TestALoadOfSeveralWorkers(t *testing.T) {
 		require.Equal(t, "Bearer key-of-the-server", r.Header.Get("Authorization"))
 	}
 	require.Len(t, prompts, 30, "every prompt is sent once, whoever sends it")
+}
+
+// requests checks a file of requests that several workers sent: in the order of
+// the shared clock, and numbered through.
+func requests(t *testing.T, path string, want int) {
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	lines, err := report.ReadLines(f)
+	require.NoError(t, err)
+	require.Len(t, lines, want)
+	workers := map[string]bool{}
+	for i, l := range lines {
+		require.EqualValues(t, i, l.Metadata.SessionNum)
+		require.True(t, i == 0 || lines[i-1].Metadata.Start <= l.Metadata.Start)
+		require.Contains(t, l.Metrics, "time_to_first_token")
+		workers[l.Metadata.Worker] = true
+	}
+	require.Len(t, workers, 3)
 }
 
 // A worker that dies in the middle takes its share with it and nothing else.

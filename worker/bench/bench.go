@@ -123,6 +123,7 @@ type session struct {
 	view     *view
 	files    *openFiles // that requests are written to as they end
 	runs     int        // started so far
+	notes    []string   // for the report
 }
 
 // document runs what was asked for and makes the report of it. It returns the
@@ -138,6 +139,9 @@ func (s *session) document(ctx context.Context) (*report.Document, error) {
 	}
 	if doc != nil {
 		doc.Submission = s.submission(doc)
+	}
+	if doc != nil {
+		doc.Notes = append(doc.Notes, s.notes...)
 	}
 	if doc != nil && !s.ServerCounts {
 		doc.Notes = append(doc.Notes, "tokens are counted by "+s.workload.counter.Name()+", not by the server")

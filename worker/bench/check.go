@@ -46,11 +46,7 @@ func (o *options) validate() error {
 	bad(!slices.Contains([]string{"auto", "live", "plain", "none"}, o.UI), "--ui must be auto, live, plain or none")
 	// What is checked again where it is used is checked here for all of it to
 	// be told at once.
-	here := *o
-	if o.Workers > 0 {
-		here.APIKeyEnv = "" // it names a secret of theirs
-	}
-	if _, err := here.target(); err != nil {
+	if _, err := o.target(); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := metrics.ParseSLOs(o.Goodput); err != nil {

@@ -114,7 +114,7 @@ func (f *openFiles) create(o *options) error {
 		}
 		f.raw = r
 	}
-	if o.ServerMetrics != "" {
+	if o.ServerMetrics != "" && o.Workers == 0 {
 		r, err := report.CreateServerRecorder(f.layout.Server(".jsonl"))
 		if err != nil {
 			return err
@@ -180,6 +180,9 @@ func (s *session) writeAIPerf(doc *report.Document) error {
 		errs = append(errs,
 			report.WriteFile(l.Server(".json"), func(w io.Writer) error { return server.WriteJSON(w, s.id, s.options) }),
 			report.WriteFile(l.Server(".csv"), func(w io.Writer) error { return server.WriteCSV(w, s.id) }))
+	}
+	if s.Workers > 0 && s.workload.file == nil {
+		return errors.Join(errs...) // synthetic prompts of shares are made by them
 	}
 	errs = append(errs, report.WriteFile(l.Inputs(), func(w io.Writer) error { return report.WriteInputs(w, s.inputs()) }))
 	return errors.Join(errs...)

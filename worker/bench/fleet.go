@@ -17,6 +17,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load"
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/play"
+	"github.com/fleetune/fleetune/worker/load/report"
 )
 
 // A Fleet has workers that take shares of a load.
@@ -51,6 +52,8 @@ type fleetOptions struct {
 	Pool        string        `json:"worker_pool,omitempty"`
 	Accelerator string        `json:"worker_accelerator,omitempty"`
 	WorkersWait time.Duration `json:"-"`
+	// Keep is how many requests each share hands over.
+	Keep int `json:"-"`
 }
 
 func (o *fleetOptions) flags(f *pflag.FlagSet) {
@@ -58,7 +61,13 @@ func (o *fleetOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Pool, "worker-pool", "", "pool of those workers")
 	f.StringVar(&o.Accelerator, "worker-accelerator", "", "device that each leases for it: cpu, gpu, a vendor or part of a model name")
 	durationVar(f, &o.WorkersWait, "workers-wait", time.Minute, time.Second, "how long to wait until all of them are free")
+	f.IntVar(&o.Keep, "keep-requests", 0, "")
+	_ = f.MarkHidden("keep-requests") // it is there, one line above; the command tells its shares
 }
+
+// mostKept is how many requests of a share are handed over with its result: so
+// many lines are read and merged without taking a machine's memory.
+const mostKept = 100_000
 
 const (
 	// spareTime is what a load may take beyond the time that it is asked to
@@ -103,8 +112,8 @@ func (o *options) order(n int) (Order, error) {
 	if o.TokenEnv != "" {
 		return Order{}, errors.New("--dataset-token-env does not go with --workers: they do not share this environment")
 	}
-	if o.Lines != "" || o.AIPerf != "" {
-		return Order{}, errors.New("files of single requests are not written with --workers: the requests stay where they were sent from")
+	if o.AIPerf != "" && o.Level == levelRaw {
+		return Order{}, errors.New("--export-level raw does not go with --workers: all that was sent and received is more than their results may carry; records has a line for every request")
 	}
 	if o.Seamless {
 		return Order{}, errors.New("--warmup-seamless does not go with --workers: the shares wait for each other between warm-up and profiling")
@@ -115,6 +124,10 @@ func (o *options) order(n int) (Order, error) {
 		}
 	}
 	sent := *o
+	sent.Keep = 0
+	if o.Lines != "" || o.AIPerf != "" && o.Level != levelSummary {
+		sent.Keep = mostKept
+	}
 	var err error
 	if sent.Template, err = o.template(); err != nil { // the workers have no such file
 		return Order{}, err
@@ -345,5 +358,21 @@ func (t *together) merge(slos []metrics.SLO, slice time.Duration) (*load.Result,
 		return nil, err
 	}
 	res.Shares = t.shares
-	return res, nil
+	return res, t.requests(parts)
+}
+
+// requests writes those that the shares handed over.
+func (t *together) requests(parts []*load.Part) error {
+	var all report.Merger
+	left := 0
+	for _, p := range parts {
+		left += p.RequestsLeft
+		if err := all.Add(p.Requests, p.Ahead); err != nil {
+			return fmt.Errorf("reading what a share sent: %w", err)
+		}
+	}
+	if left > 0 {
+		t.notes = append(t.notes, fmt.Sprintf("the files of requests lack %d of them: they have the first %d of each share, and of one that was stopped none if they are many", left, mostKept))
+	}
+	return all.Write(t.files.requests...)
 }

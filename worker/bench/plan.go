@@ -16,6 +16,7 @@ import (
 	"github.com/fleetune/fleetune/worker/load/metrics"
 	"github.com/fleetune/fleetune/worker/load/play"
 	"github.com/fleetune/fleetune/worker/load/token"
+	"github.com/fleetune/fleetune/worker/load/transport"
 )
 
 // workload is what the flags say to send.
@@ -86,6 +87,16 @@ func (o *options) synthetic(counter token.Counter, words *token.Words) (*workloa
 
 // trees are the workload's agentic traces, if it has any.
 func (w *workload) trees() bool { return w.file != nil && len(w.file.Trees) > 0 }
+
+// target is the server. With workers the key's name is that of a secret of
+// theirs, and nothing is sent from here.
+func (o *options) target() (transport.Config, error) {
+	t := o.targetOptions
+	if o.Workers > 0 {
+		t.APIKeyEnv = ""
+	}
+	return t.target()
+}
 
 // plan makes the plan of the n-th run.
 func (o *options) plan(w *workload, n int) (*load.Plan, error) {

@@ -52,7 +52,7 @@ func SharePlan(ctx context.Context, l task.Load, share int, dir, key string) (*l
 	if err != nil {
 		return nil, err
 	}
-	plan.Target.APIKey = key
+	plan.Target.APIKey, plan.KeepRequests = key, part.Keep
 	if share > 0 {
 		plan.ServerMetrics, plan.GPUTelemetry = "", "" // one look at the server is enough
 	}

@@ -3,6 +3,8 @@ package bench
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,8 +56,22 @@ func TestALoadTooSmallForItsWorkersIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "--concurrency 2 cannot be shared out to 3 workers")
 	_, err = parsed(t, "--workers=2", "--header=Authorization: x").order(0)
 	require.ErrorContains(t, err, "secrets")
-	_, err = parsed(t, "--workers=2", "--requests=x").order(0)
-	require.ErrorContains(t, err, "single requests")
+	_, err = parsed(t, "--workers=2", "--warmup-seamless", "--warmup-duration=1").order(0)
+	require.ErrorContains(t, err, "wait for each other")
+	_, err = parsed(t, "--workers=2", "--aiperf-dir=x", "--export-level=raw").order(0)
+	require.ErrorContains(t, err, "--export-level raw does not go with --workers")
+}
+
+// Shares hand requests over where a file wants them.
+func TestSharesKeepRequestsForFiles(t *testing.T) {
+	for args, keeps := range map[string]bool{"--requests=x": true, "--aiperf-dir=x": true, "--aiperf-dir=x --export-level=summary": false, "": false} {
+		order, err := parsed(t, append([]string{"--workers=2", "-c=2"}, strings.Fields(args)...)...).order(0)
+		require.NoError(t, err)
+		require.Equal(t, keeps, slices.Contains(order.Load.Arguments, "--keep-requests=100000"), args)
+		plan, err := SharePlan(t.Context(), order.Load, 0, "", "")
+		require.NoError(t, err)
+		require.Equal(t, keeps, plan.KeepRequests > 0)
+	}
 }
 
 // What travels as arguments is read as the same options, and nothing of it is

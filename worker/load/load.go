@@ -87,6 +87,9 @@ type Plan struct {
 	OnServer func(metrics.Phase, *scrape.Reading)
 	// OnProgress is called about once a second from one goroutine; may be nil.
 	OnProgress func(Progress)
+	// KeepRequests is how many requests a share hands over with its result, for
+	// the files that have a line for each.
+	KeepRequests int
 	// FailureLimit is the share of requests that may fail, warm-up included,
 	// before the run is ended; 0 ends it for no number of failures.
 	FailureLimit float64

@@ -34,6 +34,12 @@ type Part struct {
 	Tokens    string            `json:"tokens_counted_by,omitempty"`
 	Simulated string            `json:"simulated,omitempty"`
 	Proxy     string            `json:"proxy,omitempty"`
+	// Requests are lines as files of requests have them, with instants on the
+	// clock of the machine that sent them, which Ahead is to be added to.
+	// RequestsLeft are those that were too many to hand over.
+	Requests     []json.RawMessage `json:"requests,omitempty"`
+	RequestsLeft int               `json:"requests_left,omitempty"`
+	Ahead        time.Duration     `json:"ahead_ns,omitempty"`
 }
 
 // A Share is how one share of a load went that several workers took part in.
@@ -79,7 +85,7 @@ var ErrPart = errors.New("not a part of a load")
 // Part returns what a run measured. The offset is what the shared clock is
 // ahead of this machine's.
 func (r *Result) Part(offset time.Duration) Part {
-	p := Part{Start: r.Start.Add(offset).Round(0), End: r.End.Add(offset).Round(0), Zero: r.zero, Profile: r.profile.Snapshot(),
+	p := Part{Ahead: offset, Start: r.Start.Add(offset).Round(0), End: r.End.Add(offset).Round(0), Zero: r.zero, Profile: r.profile.Snapshot(),
 		Figures: r.figures, GPUs: r.GPUs, GPUNote: r.GPUNote, Drive: r.Drive, Branches: r.Branches, Cancelled: r.Cancelled, Tokens: r.Tokens, Simulated: r.Simulated, Proxy: r.Proxy}
 	if r.Warmup != nil {
 		warm := r.warm.Snapshot()

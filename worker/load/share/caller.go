@@ -191,9 +191,9 @@ func (c *caller) learnDrift(ctx context.Context) {
 
 // hand gives the result to the gatherer, piece by piece. A load that was
 // cancelled hands over what it has.
-func (c *caller) hand(ctx context.Context, res *load.Result) error {
-	limit := handTime
-	if ctx.Err() != nil {
+func (c *caller) hand(ctx context.Context, res *load.Result, sent *requests) error {
+	limit, stopped := handTime, ctx.Err() != nil
+	if stopped {
 		limit = handTimeStopped
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
@@ -201,7 +201,7 @@ func (c *caller) hand(ctx context.Context, res *load.Result) error {
 	// The result's start on the gatherer's clock, whatever the wall clock did.
 	start := c.clock.at(res.Start) + int64(c.call.Clock.Offset)
 	part := res.Part(time.Duration(start - res.Start.UnixNano()))
-	data, err := part.Encode()
+	data, err := sent.encode(&part, stopped)
 	if err != nil {
 		return err
 	}

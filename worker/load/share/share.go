@@ -172,6 +172,7 @@ func (s *Staged) perform(ctx context.Context, c *caller) (*load.Result, error) {
 		return at, err
 	}
 	plan.OnProgress = c.progress
+	sent := listen(&plan)
 	res, err := load.Run(ctx, plan)
 	c.rest()
 	if res == nil {
@@ -183,7 +184,7 @@ func (s *Staged) perform(ctx context.Context, c *caller) (*load.Result, error) {
 	}
 	c.ended(res)
 	c.learnDrift(ctx)
-	if handed := c.hand(ctx, res); handed != nil {
+	if handed := c.hand(ctx, res, sent); handed != nil {
 		return nil, errors.Join(err, handed)
 	}
 	return res, err
