@@ -95,9 +95,13 @@ func (r *ServerRecorder) Add(phase metrics.Phase, x *scrape.Reading) {
 	}
 	r.write(phase, x, at, all)
 	measured := phase == metrics.Profiling
+	since := time.Duration(0)
+	if !r.before.IsZero() {
+		since = at.Sub(r.before)
+	}
 	for name, samples := range all {
 		for _, s := range samples {
-			r.at(name, s.Labels).take(&s, r.families[name].kind, measured)
+			r.at(name, s.Labels).take(&s, r.families[name].kind, measured, since)
 		}
 	}
 	if measured {
@@ -201,9 +205,10 @@ func finiteNumber(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // serverSeries is one series over the time that was measured.
 type serverSeries struct {
 	labels map[string]string
-	// values are a gauge's; total is what a counter grew by.
-	values metrics.Distribution
-	total  float64
+	// values are a gauge's; total is what a counter grew by, rates how fast from
+	// one reading to the next.
+	values, rates metrics.Distribution
+	total         float64
 	// sum, count and buckets are what a histogram grew by.
 	sum, count float64
 	buckets    map[string]float64
@@ -233,7 +238,7 @@ func seriesKey(name string, labels map[string]string) string {
 
 // take adds a sample. What it grew by counts from the sample before, which may
 // be one from before the load was measured.
-func (s *serverSeries) take(x *sample, kind string, measured bool) {
+func (s *serverSeries) take(x *sample, kind string, measured bool, since time.Duration) {
 	last := s.last
 	s.last = x
 	if !measured {
@@ -247,7 +252,11 @@ func (s *serverSeries) take(x *sample, kind string, measured bool) {
 		}
 	case last == nil: // nothing to count from
 	case x.Value != nil && last.Value != nil:
-		s.total += grown(*last.Value, *x.Value)
+		more := grown(*last.Value, *x.Value)
+		s.total += more
+		if since > 0 {
+			s.rates.Add(more / since.Seconds())
+		}
 	case x.Count != nil && last.Count != nil:
 		if *x.Count < *last.Count { // the server was started anew
 			last = &sample{Sum: new(float64), Count: new(float64)}

@@ -76,7 +76,10 @@ func TestTheServersMetricsUnderLoad(t *testing.T) {
 	tokens := doc.Metrics["vllm:prompt_tokens"]
 	require.Equal(t, []string{"counter", "tokens", "Tokens."}, []string{tokens.Type, tokens.Unit, tokens.Description})
 	require.Equal(t, map[string]string{"model": "m"}, tokens.Series[0].Labels)
-	require.Equal(t, map[string]float64{"total": 100, "rate": 25}, tokens.Series[0].Stats, "30 and, started anew, 70 within 4 s")
+	stats := tokens.Series[0].Stats
+	require.Equal(t, []float64{100, 25, 0, 35}, []float64{stats["total"], stats["rate"], stats["rate_min"], stats["rate_max"]},
+		"30 in a second, none in the next, and, started anew, 70 in two")
+	require.InDelta(t, 65.0/3, stats["rate_avg"], 1e-9)
 	running := doc.Metrics["vllm:num_requests_running"].Series[0].Stats
 	require.Equal(t, 2.0, running["avg"])
 	require.Equal(t, 4.0, running["max"])
@@ -88,7 +91,7 @@ func TestTheServersMetricsUnderLoad(t *testing.T) {
 
 	out.Reset()
 	require.NoError(t, r.WriteCSV(&out, "b"))
-	for _, holds := range []string{",counter,vllm:prompt_tokens,tokens,100.0000,25.0000,m,Tokens.\n", "0.1=4;+Inf=8\n", "vllm:engine_info,version,1,"} {
+	for _, holds := range []string{",counter,vllm:prompt_tokens,tokens,100.0000,25.0000,21.6667,0.0000,35.0000,15.4560,m,Tokens.\n", "0.1=4;+Inf=8\n", "vllm:engine_info,version,1,"} {
 		require.Contains(t, out.String(), holds)
 	}
 }

@@ -83,7 +83,7 @@ func serverUnit(name, kind string) string {
 var serverColumns = map[string][]string{
 	"gauge":   {"avg", "min", "max", "std", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99"},
 	"unknown": {"avg", "min", "max", "std", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99"},
-	"counter": {"total", "rate"},
+	"counter": {"total", "rate", "rate_avg", "rate_min", "rate_max", "rate_std"},
 	"histogram": {"count", "count_rate", "sum", "sum_rate", "avg", "p1_estimate", "p5_estimate", "p10_estimate", "p25_estimate", "p50_estimate",
 		"p75_estimate", "p90_estimate", "p95_estimate", "p99_estimate"},
 }
@@ -95,6 +95,9 @@ func (s *serverSeries) stats(kind string, span time.Duration) map[string]float64
 	case "counter":
 		if out["total"] = s.total; seconds > 0 {
 			out["rate"] = s.total / seconds
+		}
+		if x := s.rates.Stats(); x != nil {
+			out["rate_avg"], out["rate_min"], out["rate_max"], out["rate_std"] = x.Avg, x.Min, x.Max, x.Std
 		}
 	case "histogram":
 		if out["count"] = s.count; s.count <= 0 {
