@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -8,7 +10,7 @@ import (
 )
 
 // inputFlags are those of the command's flags that say how an input is read.
-var inputFlags = []string{"custom-dataset-type", "isl-block-size", "whole-prompts", "split-flattened-agents", "num-dataset-entries", "max-context-length",
+var inputFlags = []string{"public-dataset", "custom-dataset-type", "isl-block-size", "whole-prompts", "split-flattened-agents", "num-dataset-entries", "max-context-length",
 	"tokenizer", "map", "prompt-template", "archive-member", "dataset-token-env", "dataset-cache", "random-seed", "trace-idle-gap-cut-seconds",
 	"synthesis-prefix-len-multiplier", "synthesis-prefix-root-multiplier", "synthesis-prompt-len-multiplier", "synthesis-output-len-multiplier", "synthesis-max-osl"}
 
@@ -16,16 +18,23 @@ func analyzeCommand() *cobra.Command {
 	o, all, asJSON := &options{}, pflag.NewFlagSet("bench", pflag.ContinueOnError), false
 	o.flags(all)
 	c := &cobra.Command{
-		Use:   "analyze-trace FILE",
+		Use:   "analyze-trace [FILE]",
 		Short: "Tell what a trace or dataset asks of a server, without sending it",
 		Example: "  fleetune bench analyze-trace conversations.jsonl.gz\n" +
-			"  fleetune bench analyze-trace trace.jsonl.gz --synthesis-prefix-len-multiplier 1.5",
-		Args:          cobra.ExactArgs(1),
+			"  fleetune bench analyze-trace trace.jsonl.gz --synthesis-prefix-len-multiplier 1.5\n" +
+			"  fleetune bench analyze-trace --public-dataset azure_code_2023",
+		Args:          cobra.MaximumNArgs(1),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.InputFile = args[0]
-			if err := o.checkInput(); err != nil {
+			if len(args) > 0 {
+				o.InputFile = args[0]
+			}
+			err := errors.Join(o.find(), o.checkInput())
+			if o.InputFile == "" {
+				err = errors.Join(err, errors.New("name a file, or a --public-dataset"))
+			}
+			if err != nil {
 				return &exitError{exitUsage, err}
 			}
 			w, err := o.workload(cmd.Context())

@@ -44,6 +44,9 @@ func Command(fleet Fleet) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if err := o.find(); err != nil {
+				return &exitError{exitUsage, err}
+			}
 			if err := o.lock(cmd.Flags()); err != nil {
 				return err
 			}

@@ -25,6 +25,7 @@ func complete(c *cobra.Command) {
 		"dataset-sampling-strategy": {"sequential", "random", "shuffle"},
 		"dataset-sample":            {"sequential", "random", "stratified"},
 		"custom-dataset-type":       formats,
+		"public-dataset":            strings.Split(publicNames(), ", "),
 		"cache-bust":                {"none", "system_prefix", "system_suffix", "first_turn_prefix", "first_turn_suffix"},
 		"export-level":              {"summary", "records", "raw"},
 		"ui":                        {"auto", "live", "plain", "none"},

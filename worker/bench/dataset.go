@@ -21,6 +21,7 @@ import (
 // dataOptions say how prompts are read and counted.
 type dataOptions struct {
 	InputFile    string   `json:"input_file,omitempty"`
+	Public       string   `json:"public_dataset,omitempty"`
 	Format       string   `json:"format,omitempty"`
 	Order        string   `json:"sampling,omitempty"`
 	Limit        int      `json:"limit,omitempty"`
@@ -43,6 +44,7 @@ type dataOptions struct {
 
 func (d *dataOptions) flags(f *pflag.FlagSet) {
 	f.StringVarP(&d.InputFile, "input-file", "f", "", "file, directory or URL to play, instead of synthetic prompts")
+	f.StringVar(&d.Public, "public-dataset", "", "published dataset to play instead, loaded from where it is published: "+publicNames())
 	f.StringVar(&d.Tokenizer, "tokenizer", "", "tokenizer.json, a model's directory, or a model in the local Hugging Face cache; without one, lengths are estimated from bytes")
 	f.StringArrayVar(&d.Fields, "map", nil, "field of a dataset's rows, such as prompt=question; names: prompt, prompts, messages, conversations, request_body, system, output_len, output, id")
 	f.StringVar(&d.Template, "prompt-template", "", "prompt made of a row's fields, such as 'Translate: {{text}}', or @FILE")
@@ -61,6 +63,34 @@ func (d *dataOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.WholePrompts, "whole-prompts", false, "rows of a mooncake_trace's session are whole prompts, not what each turn adds")
 	f.IntVar(&d.MaxTokens, "max-tokens", 0, "output length of every request, instead of the workload's")
 	f.Int64Var(&d.Seed, "random-seed", 1, "seed of everything random")
+}
+
+// publicNames lists the datasets that have a name.
+func publicNames() string {
+	var out []string
+	for _, p := range dataset.Publics() {
+		out = append(out, p.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// find makes the input of a published dataset's name.
+func (d *dataOptions) find() error {
+	if d.Public == "" {
+		return nil
+	}
+	if d.InputFile != "" {
+		return errors.New("--public-dataset and --input-file exclude each other")
+	}
+	p, err := dataset.FindPublic(d.Public, os.Getenv)
+	if err != nil {
+		return fmt.Errorf("--public-dataset: %w", err)
+	}
+	d.InputFile = p.URL
+	if d.Format == "" {
+		d.Format = string(p.Format)
+	}
+	return nil
 }
 
 // counter opens the tokenizer; without one the fallback counts.

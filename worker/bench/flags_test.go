@@ -1,8 +1,11 @@
 package bench
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +33,40 @@ func TestNamesAndNumbersOfOthers(t *testing.T) {
 	o.flags(set)
 	for theirs, ours := range aliases {
 		require.NotNil(t, set.Lookup(ours), "%s stands for %s", theirs, ours)
+	}
+}
+
+// theirs are the flags that AIPerf's profile has, by the specification of the
+// load generator, with those that are families of flags written out.
+const theirs = `model url endpoint-type endpoint streaming api-key header extra-inputs request-timeout-seconds use-server-token-count
+use-legacy-max-tokens connection-reuse-strategy session-header
+input-file custom-dataset-type public-dataset dataset-sampling-strategy random-seed isl isl-stddev osl osl-stddev seq-dist isl-block-size
+num-dataset-entries num-conversations session-turns-mean session-turns-stddev session-turn-delay-mean session-turn-delay-stddev
+session-turn-delay-ratio shared-system-prompt-length user-context-prompt-length num-prefix-prompts synthesis-speedup-ratio
+synthesis-prefix-len-multiplier synthesis-prefix-root-multiplier synthesis-prompt-len-multiplier synthesis-output-len-multiplier
+synthesis-max-isl synthesis-max-osl max-context-length fixed-schedule fixed-schedule-auto-offset fixed-schedule-start-offset fixed-schedule-end-offset
+concurrency prefill-concurrency request-rate arrival-pattern arrival-smoothness user-centric-rate num-users request-count benchmark-duration
+benchmark-grace-period concurrency-ramp-duration prefill-concurrency-ramp-duration request-rate-ramp-duration warmup-request-count warmup-duration
+num-warmup-sessions warmup-concurrency warmup-prefill-concurrency warmup-request-rate warmup-arrival-pattern warmup-grace-period
+warmup-concurrency-ramp-duration warmup-prefill-concurrency-ramp-duration warmup-request-rate-ramp-duration request-cancellation-rate
+request-cancellation-delay goodput
+scenario unsafe-override trajectory-start-min-ratio trajectory-start-max-ratio cache-bust trace-idle-gap-cap-seconds system-idle-gap-cap-seconds
+inter-turn-delay-cap-seconds ignore-trace-delays use-think-time-only burst-phase-starts allow-dataset-wrap agentic-cache-warmup-duration
+warmup-requests-per-lane failed-request-threshold
+artifact-dir profile-export-prefix export-level slice-duration num-profile-runs confidence-level workers-max ui`
+
+// Each of them is there, or the manual says why not.
+func TestFlagsOfAIPerf(t *testing.T) {
+	set := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	(&options{}).flags(set)
+	manual, err := os.ReadFile("../../shared/docs/bench.md")
+	require.NoError(t, err)
+	_, absent, found := strings.Cut(string(manual), "## What is not there")
+	require.True(t, found)
+	for _, name := range strings.Fields(theirs) {
+		if f := set.Lookup(name); f == nil || f.Hidden {
+			require.Contains(t, absent, "`--"+name+"`")
+		}
 	}
 }
 
@@ -142,6 +179,37 @@ func TestASynthesizedTraceIsShownAndSent(t *testing.T) {
 	require.Len(t, sent, 2)
 	require.ElementsMatch(t, []int{50 * 4, 45 * 4}, []int{len(sent[0]), len(sent[1])}, "four bytes to a token")
 	require.Equal(t, sent[0][:160], sent[1][:160])
+}
+
+// A published dataset is loaded by its name, here from a mirror.
+func TestAPublicDataset(t *testing.T) {
+	data, err := os.ReadFile("../load/input/testdata/azure.csv")
+	require.NoError(t, err)
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "/raw.githubusercontent.com/Azure/AzurePublicDataset/master/data/AzureLLMInferenceTrace_code.csv", r.URL.Path)
+		_, _ = w.Write(data)
+	}))
+	t.Cleanup(mirror.Close)
+	t.Setenv("FLEETUNE_DATASET_MIRROR", mirror.URL)
+	cache := "--dataset-cache=" + t.TempDir()
+	out, err := call(t.Context(), "analyze-trace", "--public-dataset", "azure_code_2023", cache)
+	require.NoError(t, err)
+	require.Contains(t, out, "Format: azure_csv")
+	out, err = call(t.Context(), "-m", "m", "--public-dataset", "azure_code_2023", cache, "--fixed-schedule", "--dry-run")
+	require.NoError(t, err)
+	require.Contains(t, out, "Load: schedule")
+	_, err = call(t.Context(), "--public-dataset", "azure_code")
+	require.ErrorContains(t, err, "did you mean azure_co")
+	_, err = call(t.Context(), "--public-dataset", "sharegpt", "-f", "x")
+	require.ErrorContains(t, err, "exclude each other")
+	_, err = call(t.Context(), "analyze-trace")
+	require.ErrorContains(t, err, "name a file")
+	o := parsed(t, "--public-dataset", "azure_code_2023", "--workers", "2", "-c", "2")
+	require.NoError(t, o.find())
+	order, err := o.order(0)
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(order.Load.Arguments, " "), "public-dataset")
+	require.Contains(t, strings.Join(order.Load.Arguments, " "), "--input-file="+mirror.URL)
 }
 
 func write(t *testing.T, name, text string) string {

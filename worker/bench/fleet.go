@@ -124,7 +124,7 @@ func (o *options) order(n int) (Order, error) {
 		}
 	}
 	sent := *o
-	sent.Keep = 0
+	sent.Keep, sent.Public = 0, "" // its address is the input
 	if o.Lines != "" || o.AIPerf != "" && o.Level != levelSummary {
 		sent.Keep = mostKept
 	}
