@@ -15,9 +15,9 @@ func (r *report) print(out io.Writer) error {
 		r.printTables(t)
 	}
 	if len(r.Cost) > 0 {
-		fmt.Fprintln(t, "\nSAMPLER\tRESULTS\tBATCH\tASK ms\tFIRST ASK ms\tMEMORY MB")
+		fmt.Fprintln(t, "\nSAMPLER\tRESULTS\tBATCH\tASK ms\tMOST ms\tFIRST ASK ms\tMEMORY MB")
 		for _, c := range r.Cost {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%.2f\t%.1f\t%.0f\n", c.Sampler, c.Results, c.Batch, c.Ask, c.First, c.Memory)
+			fmt.Fprintf(t, "%s\t%d\t%d\t%.3f\t%.2f\t%.1f\t%.0f\n", c.Sampler, c.Results, c.Batch, c.Ask, c.Most, c.First, c.Memory)
 		}
 		fmt.Fprintf(t, "\nopening a space of %.3g valid points: %.0f ms\n", r.Opening.Points, r.Opening.Milliseconds)
 	}
