@@ -2,6 +2,7 @@ package warm_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -131,7 +132,13 @@ func TestExhausts(t *testing.T) {
 		for {
 			points, err := w.Propose(context.Background(), history, nil, 5)
 			if err != nil {
+				if !errors.Is(err, search.ErrExhausted) {
+					t.Fatal(err)
+				}
 				break
+			}
+			if len(points) == 0 {
+				t.Fatalf("%s proposes nothing, with %d of 12 points measured", strategy, len(seen))
 			}
 			for _, p := range points {
 				if seen[p["a"]] {
@@ -145,5 +152,50 @@ func TestExhausts(t *testing.T) {
 		if len(seen) != 12 || history[0].Point["a"] != int64(7) || history[1].Point["a"] != int64(2) {
 			t.Fatalf("%s: %d of 12 points, first %v", strategy, len(seen), history[:2])
 		}
+	}
+}
+
+// A listener keeps what another sampler was last asked with.
+type listener struct {
+	search.Sampler
+	history []search.Observation
+	flight  []space.Point
+}
+
+func (l *listener) Propose(ctx context.Context, history []search.Observation, pending []space.Point, n int) ([]space.Point, error) {
+	l.history, l.flight = history, pending
+	return l.Sampler.Propose(ctx, history, pending, n)
+}
+
+// A start that the sampler chooses by itself is told to it as it stands: with
+// its result once there is one, in flight before.
+func TestChosenStartsAreTold(t *testing.T) {
+	s := space.Space{Parameters: []space.Parameter{{Name: "a", Type: space.Integer, Low: 1, High: 12}}}
+	set, err := valid.Of(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner, err := search.New("grid_search", search.Problem{Space: s, Points: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := space.Point{"a": int64(1)} // where a grid begins
+	l := &listener{Sampler: inner}
+	w := warm.New(l, set, []space.Point{first, {"a": int64(9)}})
+	ask := func(history []search.Observation, pending []space.Point) {
+		t.Helper()
+		points, err := w.Propose(context.Background(), history, pending, 1)
+		if err != nil || len(points) != 1 || points[0]["a"] != int64(2) {
+			t.Fatalf("proposes %v, %v, want what the grid has after the start", points, err)
+		}
+	}
+	nine := search.Observation{Number: 2, Point: space.Point{"a": int64(9)}, Values: []float64{9}, Outcome: experiment.OutcomeSuccess}
+	ask([]search.Observation{nine}, []space.Point{first})
+	if len(l.history) != 0 || len(l.flight) != 1 || !l.flight[0].Equal(first) {
+		t.Errorf("of a start in flight it is told %v, in flight %v", l.history, l.flight)
+	}
+	ask([]search.Observation{{Number: 1, Point: first, Values: []float64{1}, Outcome: experiment.OutcomeSuccess}, nine}, nil)
+	if len(l.flight) != 0 || len(l.history) != 1 || l.history[0].Number != 1 || len(l.history[0].Values) != 1 {
+		t.Errorf("of a start with a result it is told %v, in flight %v", l.history, l.flight)
 	}
 }
