@@ -59,6 +59,7 @@ Several metrics make a front: then shares are of its hypervolume. A metric, and
 	f := cmd.Flags()
 	f.StringSliceVar(&o.Samplers, "sampler", []string{"bayesian", "random"}, "samplers to compare")
 	f.IntVar(&o.Seeds, "seeds", 30, "runs of each sampler")
+	f.Int64Var(&o.FirstSeed, "first-seed", 0, "seed of the first run, which the others follow; other seeds tell whether a choice was luck")
 	f.IntVar(&o.Budget, "budget", 200, "evaluations of each run")
 	f.IntVar(&o.Batch, "batch", 1, "points proposed at a time")
 	f.IntVar(&o.Jobs, "jobs", runtime.GOMAXPROCS(0), "runs at a time; 1 to measure what asking takes")
@@ -82,6 +83,9 @@ func (o *options) check(paths []string) error {
 		if v < 1 {
 			return mistakef("%s must be at least 1, not %d", name, v)
 		}
+	}
+	if o.FirstSeed < 0 {
+		return mistakef("--first-seed must be at least 0, not %d", o.FirstSeed)
 	}
 	var known []string
 	for _, s := range search.Strategies() {

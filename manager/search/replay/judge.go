@@ -18,6 +18,7 @@ type Result struct {
 	Objectives []task.Objective `json:"objectives"`
 	Size       int              `json:"size"`
 	Seeds      int              `json:"seeds"`
+	FirstSeed  int64            `json:"first_seed"`
 	Budget     int              `json:"budget"`
 	Batch      int              `json:"batch"`
 	// EvaluationsTo tells, for 10, 5 and 1 percent, how many evaluations it
@@ -57,7 +58,7 @@ func checkpoints() []int { return []int{10, 20, 50, 100, 200} }
 
 // Judge sums up what a sampler evaluated in its runs.
 func (t *Table) Judge(name string, s Settings, courses []Course) Result {
-	total := Result{Table: t.Name, Sampler: name, Objectives: t.Objectives, Size: len(t.row), Seeds: len(courses), Budget: s.Budget, Batch: s.Batch,
+	total := Result{Table: t.Name, Sampler: name, Objectives: t.Objectives, Size: len(t.row), Seeds: len(courses), FirstSeed: s.FirstSeed, Budget: s.Budget, Batch: s.Batch,
 		EvaluationsTo: map[string]Reach{}, BestAt: map[string]float64{}}
 	reached := map[int][]float64{}
 	var asks []float64

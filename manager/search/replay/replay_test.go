@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,36 @@ func TestJobsChangeNothing(t *testing.T) {
 			t.Errorf("%d at a time: %s\none at a time: %s", jobs, got, want)
 		}
 		want = got
+	}
+}
+
+// Runs that begin at a later seed are those that a longer series ends with.
+func TestSeedsFollowTheFirst(t *testing.T) {
+	table := load(t, "testdata/tiny.csv", Columns{})
+	s := Settings{Samplers: []string{"random"}, Seeds: 1, Budget: 10, Batch: 1}
+	when := func(first int64) float64 {
+		t.Helper()
+		s.FirstSeed = first
+		results, err := Compare(t.Context(), table, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if results[0].FirstSeed != first {
+			t.Errorf("runs from seed %d on say %d", first, results[0].FirstSeed)
+		}
+		return *results[0].EvaluationsTo["1"].Median
+	}
+	var single []float64
+	for seed := range int64(8) {
+		single = append(single, when(seed))
+	}
+	s.Seeds = 5
+	slices.Sort(single[3:])
+	if got := when(3); got != single[5] {
+		t.Errorf("the median of five runs from seed 3 on is %v, run one by one %v", got, single[3:])
+	}
+	if slices.Min(single) == slices.Max(single) {
+		t.Errorf("no seed changes anything: %v", single)
 	}
 }
 

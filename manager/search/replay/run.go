@@ -20,7 +20,9 @@ import (
 // Settings of a comparison.
 type Settings struct {
 	Samplers []string
-	Seeds    int
+	// Seeds are how many runs each has: with FirstSeed and those after it.
+	Seeds     int
+	FirstSeed int64
 	// Budget of evaluations. On a table with levels it is a cost: a rough
 	// measurement is a part of an evaluation.
 	Budget int
@@ -74,7 +76,7 @@ func compare(ctx context.Context, t *Table, name string, s Settings) (Result, er
 	done := 0
 	for seed := range s.Seeds {
 		group.Go(func() (err error) {
-			if courses[seed], err = t.run(ctx, name, int64(seed), s); err != nil {
+			if courses[seed], err = t.run(ctx, name, s.FirstSeed+int64(seed), s); err != nil {
 				return err
 			}
 			mu.Lock()
