@@ -71,9 +71,20 @@ func Match(need Requirements, have Advertisement) *Mismatch {
 	return matchHealth(need, have.Devices)
 }
 
+// remedy says what gives a worker a launcher that it lacks.
+func remedy(launcher string) string {
+	switch launcher {
+	case "docker":
+		return "; start Docker or Podman's service on its node, or it with --docker ADDRESS"
+	case "kubernetes":
+		return "; start it with --kubernetes KUBECONFIG, or in the cluster"
+	}
+	return ""
+}
+
 func matchEngine(need Requirements, have Advertisement) *Mismatch {
 	if need.Launcher != "" && !slices.Contains(have.Launchers, need.Launcher) {
-		return mismatch(NeedLauncher, "has no launcher %q (it has %s)", need.Launcher, listing(have.Launchers))
+		return mismatch(NeedLauncher, "has no launcher %q (it has %s%s)", need.Launcher, listing(have.Launchers), remedy(need.Launcher))
 	}
 	if _, ok := have.Engines[need.Engine]; need.Engine != "" && !ok {
 		return mismatch(NeedEngine, "has no %s (it has %s; start it with --engine %s=PROGRAM)",

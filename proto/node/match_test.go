@@ -196,7 +196,7 @@ func TestLaunchersAndEnginesAreMatched(t *testing.T) {
 	}{
 		"both there":           {Requirements{Launcher: "docker", Engine: "vllm"}, ""},
 		"engine of no version": {Requirements{Engine: "llama.cpp"}, ""},
-		"launcher":             {Requirements{Launcher: "kubernetes"}, `launcher: has no launcher "kubernetes" (it has local, docker)`},
+		"launcher":             {Requirements{Launcher: "kubernetes"}, `launcher: has no launcher "kubernetes" (it has local, docker; start it with --kubernetes KUBECONFIG, or in the cluster)`},
 		"engine":               {Requirements{Launcher: "local", Engine: "sglang"}, `engine: has no sglang (it has llama.cpp, vllm; start it with --engine sglang=PROGRAM)`},
 	} {
 		t.Run(name, func(t *testing.T) {

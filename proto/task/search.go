@@ -114,9 +114,16 @@ func (d *decoder) race(t *Task) {
 		return
 	}
 	t.Optimization.Racing = &Racing{Confidence: f.Confidence, MinSamples: int(f.MinSamples)}
-	if t.Command != nil && int(f.MinSamples) >= t.Optimization.Repeats {
+	if int(f.MinSamples) < t.Optimization.Repeats {
+		return
+	}
+	switch {
+	case t.Command != nil:
 		d.Fail(at, fmt.Sprintf("waits for %d samples, but an experiment ends after %d (optimization.repeats)",
 			f.MinSamples, t.Optimization.Repeats), "fewer min_samples, or more repeats")
+	case t.Serving != nil: // no repeats are what most tasks of engines have
+		d.warn(at, fmt.Sprintf("waits for %d samples, one for every pass over the cells, and there are %d (optimization.repeats): no experiment will end early",
+			f.MinSamples, t.Optimization.Repeats), fmt.Sprintf("repeats: %d, or more", f.MinSamples+1))
 	}
 }
 

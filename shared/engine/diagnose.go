@@ -130,7 +130,7 @@ func (e *Engine) withoutSymptom(log string, ended Ended) Diagnosis {
 		d.Hint = "the engine is not installed where the launcher looks: set program or image"
 		exit = "exit code 127"
 	case ended.ExitCode != nil:
-		exit = fmt.Sprintf("exit code %d", *ended.ExitCode)
+		exit = fmt.Sprintf("it ended by itself, with exit code %d", *ended.ExitCode)
 		d.Hint = "see the end of its log"
 	}
 	if d.Message == "" {

@@ -73,7 +73,7 @@ func TestDiagnose(t *testing.T) {
 		{"answers no more", VLLM, "INFO Running: 0 reqs", Ended{Phase: PhaseRun, Timeout: true}, CauseUnresponsive, experiment.OutcomeTimeout, ""},
 		{"killed", VLLM, "INFO ready", Ended{Phase: PhaseRun, Signal: "killed"}, CauseKilled, failed, "ended by signal killed"},
 		{"anything else", VLLM, "INFO a\nTraceback\nSomeError: it is Tuesday\nINFO shutting down", exit(3), CauseUnknown, failed, "SomeError: it is Tuesday"},
-		{"nothing", VLLM, "", exit(3), CauseUnknown, failed, "exit code 3"},
+		{"nothing", VLLM, "", exit(3), CauseUnknown, failed, "it ended by itself, with exit code 3"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := lookup(t, row.engine, "").Diagnose(row.log, row.ended)
