@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/fleetune/fleetune/manager/score"
@@ -8,6 +9,7 @@ import (
 	"github.com/fleetune/fleetune/proto/experiment"
 	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/proto/task"
+	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
@@ -47,4 +49,31 @@ slo: {latency: {p90: {threshold: 5, hard_fail: true}}}
 	require.Len(t, ranking, 2)
 	require.Equal(t, 2, ranking[0].Number, "the penalty counts where the best is named")
 	require.Equal(t, []float64{2}, ranking[0].Values)
+}
+
+// An engine's defaults are an empty point, and a baseline all the same: it must
+// arrive as one, or the confirmation measures the candidate alone.
+func TestDefaultsAreConfirmedAgainst(t *testing.T) {
+	spec, problems := task.Decode("task.yaml", []byte(`
+task_name: defaults
+model: m
+base_runtime: vllm
+parameters: {max-num-seqs: [1, 2, 3]}
+optimization: {objective: minimize_ttft}
+`))
+	require.NotNil(t, spec, problems)
+	require.Empty(t, spec.Serving.Baseline)
+	r, err := newRun(store.Task{ID: uuid.New(), Kind: task.KindServing, Spec: spec}, nil)
+	require.NoError(t, err)
+	point := space.Point{"max-num-seqs": int64(2)}
+	sent, err := json.Marshal(r.offer(&entry{purpose: experiment.Confirm, point: point, class: r.classOf(experiment.Confirm, point)}))
+	require.NoError(t, err)
+	var got wire.Offer
+	require.NoError(t, json.Unmarshal(sent, &got))
+	require.NotNil(t, got.Baseline)
+	sent, err = json.Marshal(r.offer(&entry{purpose: experiment.Search, point: point, class: r.classOf(experiment.Search, point)}))
+	require.NoError(t, err)
+	var other wire.Offer
+	require.NoError(t, json.Unmarshal(sent, &other))
+	require.Nil(t, other.Baseline)
 }

@@ -29,8 +29,9 @@ type Offer struct {
 	Queue      string             `json:"queue"`
 	Kind       string             `json:"kind"`
 	Parameters space.Point        `json:"parameters"`
-	// Baseline is measured in alternation with Parameters; confirmations only.
-	Baseline space.Point `json:"baseline,omitempty"`
+	// Baseline is measured in alternation with Parameters; confirmations only. An
+	// empty one is a baseline too, an engine's defaults: it is not left out.
+	Baseline space.Point `json:"baseline,omitzero"`
 	// Seed for fresh inputs.
 	Seed    int64 `json:"seed"`
 	Repeats int   `json:"repeats"`
