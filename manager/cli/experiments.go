@@ -209,7 +209,11 @@ func (a *app) printExperiment(ref string, e v1.Detailed) error {
 	if e.Record != nil {
 		f.add("measured", "before: the result is that of record %d (fleetune records show %d)", *e.Record, *e.Record)
 	}
-	a.addError(f, e.Error)
+	if e.Outcome == string(experiment.OutcomeStoppedEarly) && e.Error != nil {
+		f.add("ended", "%s", e.Error.Message) // by the race, which is no error
+	} else {
+		a.addError(f, e.Error)
+	}
 	if serving != nil {
 		a.addEngine(f, serving)
 	}

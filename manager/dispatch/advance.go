@@ -298,7 +298,7 @@ func (p *planner) choose(ctx context.Context, r *run) (best int, speedup *score.
 func proven(spec *task.Task, ranking []search.Observation, confirmations map[int]experiment.Measurement) (best int, speedup *score.Comparison, note string) {
 	note = "no configuration beats the baseline beyond the noise"
 	direction := spec.Optimization.Objectives[0].Direction
-	unproven := 1.0 // the greatest ratio that may be noise
+	unproven := 0.0 // the greatest ratio that is not above the noise
 	for _, o := range ranking {
 		m, ok := confirmations[o.Number]
 		if !ok {

@@ -37,6 +37,9 @@ func TestProven(t *testing.T) {
 
 	_, speedup, note = proven(spec, ranking, map[int]experiment.Measurement{4: measured([]float64{11, 12, 13}, steady)})
 	require.Nil(t, speedup)
+	require.Contains(t, note, "no configuration beats the baseline beyond the noise; #4 came nearest, with 0.83×")
+
+	_, _, note = proven(spec, ranking, nil)
 	require.Equal(t, "no configuration beats the baseline beyond the noise", note)
 }
 
