@@ -44,6 +44,9 @@ const (
 	CauseBadFlag      Cause = "bad_flag"
 	CauseMissingModel Cause = "missing_model"
 	CauseGatedModel   Cause = "gated_model"
+	CauseHub          Cause = "hub_unreachable"
+	CauseRemoteCode   Cause = "remote_code"
+	CauseDiskFull     Cause = "disk_full"
 	CausePortTaken    Cause = "port_taken"
 	CauseCUDA         Cause = "cuda_error"
 	CauseNCCL         Cause = "nccl_hang"
@@ -62,7 +65,7 @@ const (
 // Causes lists what Diagnose can name.
 func Causes() []Cause {
 	return []Cause{
-		CauseOOMAtLoad, CauseOOMAtRun, CauseHostMemory, CauseForeign, CauseBadFlag, CauseMissingModel, CauseGatedModel, CausePortTaken,
+		CauseOOMAtLoad, CauseOOMAtRun, CauseHostMemory, CauseForeign, CauseBadFlag, CauseMissingModel, CauseGatedModel, CauseHub, CauseRemoteCode, CauseDiskFull, CausePortTaken,
 		CauseCUDA, CauseNCCL, CauseUnsupported, CauseTokenizer, CauseMissing, CauseNotReady, CauseUnresponsive, CauseKilled, CauseUnknown,
 	}
 }
@@ -117,6 +120,10 @@ func (e *Engine) withoutSymptom(log string, ended Ended) Diagnosis {
 		d.Outcome, d.Cause = experiment.OutcomeTimeout, CauseNotReady
 		d.Hint = "raise optimization.load_timeout, or leave out what makes loading slow (compilation, a download)"
 		exit = "it still ran and was not ready"
+	case ended.Signal == "illegal instruction":
+		d.Cause = CauseUnsupported
+		d.Hint = "the program was built for another kind of processor: take a build for this one"
+		exit = "ended by signal " + ended.Signal
 	case ended.Signal != "":
 		d.Cause = CauseKilled
 		d.Hint = "nothing in its log says why; the kernel kills so when the node's memory runs out"

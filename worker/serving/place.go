@@ -46,6 +46,7 @@ func (s *Staged) place(ctx context.Context, side *side) *command.Result {
 	default:
 		res := infra(ctx, phase, err)
 		if errors.Is(err, hub.ErrSpace) || errors.Is(err, unix.ENOSPC) {
+			res.Failure.Cause = string(engine.CauseDiskFull)
 			res.Failure.Hint = "make room in the cache of this worker, or start it with --model-cache on a larger disk"
 		}
 		return res
