@@ -32,7 +32,7 @@ func taskDocument(t store.Task, c store.Counts, l store.Landmarks) v1.Task {
 		}
 		d.Objectives = append(d.Objectives, o.Objectives...)
 		d.DependsOn = append(d.DependsOn, t.Spec.DependsOn...)
-		d.Simulated = simulatedGPU(t.Spec)
+		d.Simulated = t.Simulated
 		d.Applicable = t.Spec.Command != nil && t.Spec.Command.Apply != nil
 		if o.Fidelity != nil {
 			d.Fidelity = o.Fidelity.Name
@@ -66,7 +66,7 @@ func bestDocument(t store.Task, l store.Landmarks, direction task.Direction) *v1
 		return nil
 	}
 	best := &v1.Best{Number: l.Best.Number, Parameters: l.Best.Parameters, Metrics: metricsDocument(l.Best.Metrics), Score: *score,
-		Simulated: simulatedGPU(t.Spec)}
+		Simulated: t.Simulated}
 	if len(t.Speedup) > 0 && string(t.Speedup) != "null" {
 		var s v1.Speedup
 		if json.Unmarshal(t.Speedup, &s) == nil {
@@ -116,7 +116,7 @@ func experimentDocument(t store.Task, e store.Experiment) v1.Experiment {
 	d := v1.Experiment{
 		ID: e.ID, Number: e.Number, Purpose: e.Purpose, Confirms: e.Confirms, Status: e.State, Parameters: e.Parameters,
 		Metrics: metricsDocument(e.Metrics), Score: firstScore(e.Scores), Fidelity: e.Fidelity, Attempts: e.Attempts, Devices: orEmpty(e.Devices),
-		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Simulated: simulatedGPU(t.Spec), Record: e.Record, Error: errorDocument(e.Failure),
+		QueuedAt: e.QueuedAt.UTC(), StartedAt: utc(e.StartedAt), FinishedAt: utc(e.FinishedAt), Simulated: t.Simulated, Record: e.Record, Error: errorDocument(e.Failure),
 	}
 	if e.Outcome != nil {
 		d.Outcome = string(*e.Outcome)

@@ -96,7 +96,7 @@ func lensOf(t store.Task, metric string) (lens, error) {
 }
 
 func (a *API) look(ctx context.Context, l lens) (v1.Insight, error) {
-	d := v1.Insight{Task: l.task.Name, Simulated: simulatedGPU(l.task.Spec), Objective: l.objectives[l.objective].Metric, Penalised: sloOf(l.task.Spec) != nil, Objectives: l.objectives,
+	d := v1.Insight{Task: l.task.Name, Simulated: l.task.Simulated, Objective: l.objectives[l.objective].Metric, Penalised: sloOf(l.task.Spec) != nil, Objectives: l.objectives,
 		Measured: len(l.values), Parameters: []v1.Influence{}, Progress: []v1.Progress{}}
 	var notices []string
 	if len(l.values) == insightRows {

@@ -10,15 +10,6 @@ import (
 	"github.com/fleetune/fleetune/proto/task"
 )
 
-// simulatedGPU is the GPU that a task's figures are of where no real one is
-// measured.
-func simulatedGPU(t *task.Task) string {
-	if t == nil || t.Serving == nil || t.Serving.Simulate == nil {
-		return ""
-	}
-	return t.Serving.Simulate.GPU
-}
-
 // sloOf is what a task promises; nil where it promises nothing.
 func sloOf(t *task.Task) *task.SLO {
 	if t == nil || t.Serving == nil {

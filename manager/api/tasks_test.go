@@ -41,6 +41,32 @@ func TestRunningTaskShowsItsIncumbent(t *testing.T) {
 	require.NotNil(t, d.DeadlineAt)
 }
 
+// A task that measures a server which runs already is labelled by what the
+// server says of itself.
+func TestSimulatedEndpointIsLabelled(t *testing.T) {
+	s := apitest.Start(t)
+	s.Served(t, "real", "")
+	s.Served(t, "fronted", "")
+	for _, statement := range []string{
+		`UPDATE tasks SET spec = jsonb_set(spec, '{serving,endpoint}', '{"url": "http://127.0.0.1:1"}')`,
+		`UPDATE attempts SET measurement = jsonb_set(measurement, '{serving,simulated}', '"l40s"')
+			WHERE task_id = (SELECT id FROM tasks WHERE name = 'fronted')`,
+	} {
+		_, err := s.Pool.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	c := dial(t, s, apitest.Token)
+	for name, want := range map[string]string{"real": "", "fronted": "l40s"} {
+		d, err := c.Task(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, want, d.Simulated, name)
+		require.Equal(t, want, d.Best.Simulated, name)
+		e, err := c.Experiment(t.Context(), name, 2)
+		require.NoError(t, err)
+		require.Equal(t, want, e.Simulated, name)
+	}
+}
+
 // What is still built or waits for its devices is told apart from what runs on
 // them.
 func TestStagingIsTold(t *testing.T) {

@@ -57,6 +57,9 @@ type Task struct {
 	Search *Search
 	// Number grows with every task: an id for those who know integers only.
 	Number int64
+	// Simulated is the GPU that its figures are of where no real one is measured:
+	// the task asks for it, or the server at its endpoint has said so.
+	Simulated string
 }
 
 // A Search is what a task's search goes over, and how its sampler works there.
@@ -72,8 +75,13 @@ type Search struct {
 	Exact bool `json:"exact"`
 }
 
+// taskColumns are a Task's. Who answers for an endpoint is known once it was
+// measured.
 const taskColumns = `id, name, spec, kind, priority, state, cause, planned, baseline, best, speedup,
-	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records, search, number`
+	created_at, started_at, deadline_at, paused_at, finished_at, stopped, records, search, number,
+	coalesce(spec->'serving'->'simulate'->>'gpu', CASE WHEN jsonb_typeof(spec->'serving'->'endpoint') = 'object' THEN
+		(SELECT a.measurement->'serving'->>'simulated' FROM attempts a
+		WHERE a.task_id = tasks.id AND a.accepted AND a.measurement->'serving'->>'simulated' <> '' LIMIT 1) END, '')`
 
 func scanTask(row pgx.CollectableRow) (Task, error) {
 	return pgx.RowToStructByPos[Task](row)
