@@ -47,6 +47,29 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// Every test that a page names is there, in the package that it names.
+func TestNamedTestsAreThere(t *testing.T) {
+	cell := regexp.MustCompile("`([a-z0-9/]+)`((?: Test[A-Za-z0-9_]+,?)+)")
+	name := regexp.MustCompile(`Test[A-Za-z0-9_]+`)
+	for _, page := range pages(t) {
+		for _, found := range cell.FindAllStringSubmatch(read(t, page), -1) {
+			files, err := filepath.Glob(filepath.Join(root(t), found[1], "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text strings.Builder
+			for _, file := range files {
+				text.WriteString(read(t, file))
+			}
+			for _, test := range name.FindAllString(found[2], -1) {
+				if !strings.Contains(text.String(), "func "+test+"(") {
+					t.Errorf("%s: %s has no %s", filepath.Base(page), found[1], test)
+				}
+			}
+		}
+	}
+}
+
 // The task files that the README shows are examples that run.
 func TestReadmeShowsTaskFilesThatRun(t *testing.T) {
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, filepath.Join(root(t), "README.md")), -1)

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,4 +61,34 @@ func TestASimulatedServerIsMarked(t *testing.T) {
 		requireOutcome(t, experiment.OutcomeSuccess, res)
 		require.Equal(t, want, res.Measurement.Serving.Simulated)
 	}
+}
+
+// What an engine has cached is dropped before every cell: none finds what the
+// one before left.
+func TestCachesAreFlushedBetweenCells(t *testing.T) {
+	mock, err := mockopenai.Start(mockopenai.Config{})
+	require.NoError(t, err)
+	defer mock.Close()
+	origin, err := url.Parse(mock.URL)
+	require.NoError(t, err)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(origin) }}
+	var flushed atomic.Int64
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/health_generate", "/health":
+		case "/flush_cache":
+			flushed.Add(1)
+		default:
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	defer front.Close()
+	s := newStand(t, testengine.Good)
+	s.spec.Launcher, s.spec.Endpoint, s.spec.Program = "endpoint", &task.Endpoint{URL: front.URL}, nil
+	s.spec.Runtime, s.spec.Engine = "sglang", "sglang"
+	s.offer.Parameters, s.offer.Repeats = space.Point{}, 2
+	requireOutcome(t, experiment.OutcomeSuccess, s.do(t.Context()))
+	require.Equal(t, int64(len(s.spec.Benchmark.Concurrency)*2), flushed.Load(), "once for each cell and repeat")
 }
