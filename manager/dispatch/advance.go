@@ -82,7 +82,7 @@ func (p *planner) measureBaseline(ctx context.Context, r *run) error {
 
 // searched says that no point is left to propose.
 func (r *run) searched() bool {
-	return r.exhausted || r.task.Stopped != nil || r.planned >= r.task.Spec.Optimization.MaxIterations
+	return r.exhausted || r.task.Stopped != nil || r.planned >= r.task.Spec.Budget()
 }
 
 // over records that the search has ended by itself.
@@ -90,7 +90,7 @@ func (p *planner) over(ctx context.Context, r *run) error {
 	if r.task.Stopped != nil {
 		return nil
 	}
-	if most := r.task.Spec.Optimization.MaxIterations; r.planned >= most {
+	if most := r.task.Spec.Budget(); r.planned >= most {
 		return p.stop(ctx, r, ruleIterations, fmt.Sprintf("all %d experiments are chosen", most))
 	}
 	return p.stop(ctx, r, ruleSpace, fmt.Sprintf("after %d experiments no point is left to choose", r.planned))
@@ -99,7 +99,7 @@ func (p *planner) over(ctx context.Context, r *run) error {
 // search fills the task's window with new points. If that ends the search and
 // nothing runs, the task goes on at once.
 func (p *planner) search(ctx context.Context, r *run) error {
-	left := r.task.Spec.Optimization.MaxIterations - r.planned
+	left := r.task.Spec.Budget() - r.planned
 	window := p.window(r)
 	room := window - len(r.live)
 	if room <= 0 || !r.adaptive && room < window/4 {
@@ -162,7 +162,7 @@ func (p *planner) expire(ctx context.Context, r *run) error {
 		return err
 	}
 	for !r.searched() {
-		n := min(r.task.Spec.Optimization.MaxIterations-r.planned, planPage)
+		n := min(r.task.Spec.Budget()-r.planned, planPage)
 		points, err := r.propose(ctx, n)
 		if err != nil {
 			return err

@@ -57,6 +57,39 @@ func TestManifestsAreThoseOfKubernetes(t *testing.T) {
 	}
 }
 
+// The chart of vLLM's production stack refuses values without these, and mounts
+// shared memory where it knows the degree of tensor parallelism.
+func TestValuesAreThoseOfTheProductionStack(t *testing.T) {
+	text, err := recipes(t)["vllm"].Write(Helm)
+	require.NoError(t, err)
+	var values struct {
+		ServingEngineSpec struct {
+			ModelSpec []struct {
+				Name, Repository, Tag, ModelURL string
+				ReplicaCount, RequestGPU        int
+				RequestCPU                      int
+				RequestMemory, ShmSize          string
+				Env                             []corev1.EnvVar
+				VllmConfig                      struct {
+					TensorParallelSize int
+					ExtraArgs          []string
+				}
+			}
+		}
+	}
+	require.NoError(t, yaml.UnmarshalStrict([]byte(text), &values))
+	m := values.ServingEngineSpec.ModelSpec[0]
+	for _, set := range []string{m.Name, m.Repository, m.Tag, m.ModelURL, m.RequestMemory, m.ShmSize} {
+		require.NotEmpty(t, set)
+	}
+	require.Positive(t, m.ReplicaCount)
+	require.Positive(t, m.RequestCPU)
+	require.Equal(t, 2, m.RequestGPU)
+	require.Equal(t, 2, m.VllmConfig.TensorParallelSize)
+	require.NotContains(t, m.VllmConfig.ExtraArgs, "--tensor-parallel-size", "the chart writes it")
+	require.Contains(t, m.VllmConfig.ExtraArgs, "--max-num-seqs")
+}
+
 // Every Compose file keeps the schema of the Compose specification; whether a
 // variable is set is for the machine that runs it.
 func TestComposeFilesAreThoseOfTheSpecification(t *testing.T) {

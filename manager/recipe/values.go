@@ -27,12 +27,11 @@ func (r Recipe) helm() (string, error) {
 	}
 	if r.plan.Engine == engine.VLLM {
 		model := doc{pair("name", r.name()), pair("repository", repository), pair("tag", tag), pair("modelURL", r.plan.Model.ID),
-			pair("replicaCount", 1), pair("requestGPU", r.plan.Devices())}
+			pair("replicaCount", 1), pair("requestCPU", leastCPU), pair("requestMemory", leastMemory), pair("requestGPU", r.plan.Devices())}
 		if len(env) > 0 {
 			model = append(model, pair("env", env))
 		}
-		model = append(model, pair("vllmConfig", doc{pair("extraArgs", r.plan.Flags())}))
-		return r.marshal(doc{pair("servingEngineSpec", doc{pair("modelSpec", []doc{model})})})
+		return r.marshal(doc{pair("servingEngineSpec", doc{pair("modelSpec", []doc{append(model, r.stack()...)})})})
 	}
 	words := r.words(true)
 	values := doc{pair("replicaCount", 1), pair("image", doc{pair("repository", repository), pair("tag", tag)}),
@@ -43,6 +42,33 @@ func (r Recipe) helm() (string, error) {
 	values = append(values, pair("resources", doc{pair("limits", doc{pair("nvidia.com/gpu", r.plan.Devices())})}),
 		pair("service", doc{pair("port", r.Port)}))
 	return r.marshal(values)
+}
+
+const (
+	// The chart of vLLM's production stack fails without requests of cores and
+	// memory. Nothing was measured of them: these are the least, to be raised.
+	leastCPU    = 1
+	leastMemory = "1Gi"
+	// sharedMemory is what the devices of an engine talk through.
+	sharedMemory = "16Gi"
+)
+
+// stack is what that chart is told of vLLM. It mounts shared memory only where
+// it knows the degree of tensor parallelism itself.
+func (r Recipe) stack() doc {
+	const tp = "tensor-parallel-size"
+	degree, parallel := r.plan.Argument(tp)
+	if !parallel {
+		return doc{pair("vllmConfig", doc{pair("extraArgs", r.plan.Flags())})}
+	}
+	extra := []string{}
+	for _, a := range r.plan.Arguments {
+		if a.Name != tp && a.Name != "tp" {
+			extra = append(append(extra, "--"+a.Name), a.Words...)
+		}
+	}
+	return doc{pair("shmSize", sharedMemory),
+		pair("vllmConfig", doc{pair("tensorParallelSize", scalar(strings.Join(degree, ""))), pair("extraArgs", extra)})}
 }
 
 // config is the engine's own configuration file: vLLM and SGLang read one with

@@ -179,7 +179,7 @@ func (r Recipe) podContainer() doc {
 
 func (r Recipe) podVolumes() []doc {
 	volumes := []doc{
-		{pair("name", "shm"), pair("emptyDir", doc{pair("medium", "Memory"), pair("sizeLimit", "16Gi")})},
+		{pair("name", "shm"), pair("emptyDir", doc{pair("medium", "Memory"), pair("sizeLimit", sharedMemory)})},
 		{pair("name", "cache"), pair("emptyDir", doc{})},
 	}
 	if k := r.Task.Serving.Kubernetes; k != nil && k.Storage != nil {

@@ -126,14 +126,8 @@ func (r *Rehearsal) plan(t *task.Task) {
 		most *= float64(len(f.Levels)) // a point may be measured at each
 	}
 	// A baseline that is no point of the space is an experiment more.
-	if s := t.Serving; s != nil && !s.NoBaseline && len(s.Baseline) < len(t.Space.Parameters) {
-		most++
-		if budget := t.Optimization.MaxIterations; t.Optimization.Strategy == "grid_search" && most == float64(budget+1) {
-			r.warn("optimization.max_iterations", fmt.Sprintf("is %d, one of which is the baseline: the last point of the grid is not measured", budget),
-				fmt.Sprintf("%d, or baseline: false", budget+1))
-		}
-	}
-	r.Planned = int(math.Min(float64(t.Optimization.MaxIterations), most))
+	most += float64(t.Budget() - t.Optimization.MaxIterations)
+	r.Planned = int(math.Min(float64(t.Budget()), most))
 }
 
 var errEmpty = errors.New("no point of the space meets all constraints")

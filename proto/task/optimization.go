@@ -91,7 +91,7 @@ func (d *decoder) timeouts(t *Task) {
 		return
 	}
 	if o.Timeout == 0 {
-		search := product(o.MaxIterations, o.IterationTimeout)
+		search := product(t.Budget(), o.IterationTimeout)
 		o.Timeout = min(search+product(t.Finalists(), Duration(t.AttemptTime(true))), Duration(form.MaxDuration))
 	} else {
 		d.within("optimization.timeout_per_iteration", o.IterationTimeout, "timeout", o.Timeout)

@@ -62,6 +62,17 @@ func (t *Task) Needs() node.Requirements {
 	return need
 }
 
+// Budget bounds the experiments of the task, confirmations left out: the points
+// that the search may measure, and a baseline that is none of them, as the
+// defaults of an engine are.
+func (t *Task) Budget() int {
+	n := t.Optimization.MaxIterations
+	if s := t.Serving; s != nil && !s.NoBaseline && len(s.Baseline) < len(t.Space.Parameters) {
+		n++
+	}
+	return n
+}
+
 // Finalists is how many leaders are measured again beside the baseline.
 func (t *Task) Finalists() int {
 	switch {
@@ -119,8 +130,8 @@ type Optimization struct {
 	Strategy string `json:"strategy"`
 	// Objectives in order of importance; samplers that know one only use the first.
 	Objectives []Objective `json:"objectives"`
-	// MaxIterations bounds the number of experiments, the baseline included,
-	// confirmations not.
+	// MaxIterations bounds the number of points that the search measures; see
+	// Task.Budget.
 	MaxIterations int `json:"max_iterations"`
 	// MaxParallel bounds experiments in flight; 0 means what the fleet can hold.
 	MaxParallel int `json:"max_parallel,omitempty"`

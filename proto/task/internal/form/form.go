@@ -92,7 +92,8 @@ type Optimization struct {
 	Objective *Objective `json:"objective,omitempty"`
 	// Several objectives, the most important first; instead of objective.
 	Objectives []Objective `json:"objectives,omitempty" jsonschema:"maxItems=8"`
-	// How many experiments at most, the baseline included.
+	// How many points the search measures at most. A baseline that is none of
+	// them, such as an engine's defaults, and confirmations come on top.
 	MaxIterations int64 `json:"max_iterations,omitempty" jsonschema:"minimum=1,maximum=1000000,default=100"`
 	// How many experiments at a time; 0 for as many as the fleet can hold.
 	MaxParallel int64 `json:"max_parallel,omitempty" jsonschema:"minimum=0,maximum=100000,default=0"`
