@@ -338,6 +338,25 @@ func TestLevelsOfAnEngine(t *testing.T) {
 	require.NotNil(t, row.Best)
 }
 
+// The defaults of an engine are no point of the grid: they are measured first,
+// and the grid whole.
+func TestDefaultsComeOnTopOfTheBudget(t *testing.T) {
+	s := newStand(t, 30*time.Second)
+	s.worker("w1", 1, server)
+	spec := s.engine("whole", testengine.Good)
+	spec.Space.Parameters[0].High = 2
+	spec.Serving.NoBaseline, spec.Serving.Baseline = false, space.Point{}
+	spec.Optimization.Strategy, spec.Optimization.MaxIterations = "grid_search", 2
+	s.submit(spec)
+	row := s.complete("whole")
+	require.Equal(t, "max_iterations", stopRule(row))
+	purposes := map[experiment.Purpose]int{}
+	for _, e := range s.searched(row) {
+		purposes[e.Purpose]++
+	}
+	require.Equal(t, map[experiment.Purpose]int{experiment.Baseline: 1, experiment.Search: 2}, purposes)
+}
+
 // The word that an attempt need not go on counts for that attempt alone: not
 // for a later epoch, nor for one that nobody races.
 func TestEnoughIsSaidOfOneAttempt(t *testing.T) {

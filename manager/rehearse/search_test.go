@@ -2,6 +2,7 @@ package rehearse_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/fleetune/fleetune/manager/rehearse"
@@ -30,6 +31,23 @@ func TestAGridIsCountedAsItIsCut(t *testing.T) {
 	require.Equal(t, 12.0, r.Points)
 	require.Equal(t, 8.0, r.Valid)
 	require.True(t, r.Exact)
+}
+
+// A grid is measured whole, beside a baseline that is none of its points.
+func TestADefaultBaselineComesOnTop(t *testing.T) {
+	text := "task_name: t\nbase_runtime: vllm\nmodel: a/b\nparameters: {max-num-seqs: [1, 2, 3]}\noptimization: {strategy: grid_search, max_iterations: %d}\n" +
+		"benchmark: {traffic_scenarios: [\"D(100,100)\"]}\n"
+	for _, c := range []struct {
+		budget  int
+		extra   string
+		planned int
+	}{
+		{3, "", 4}, {2, "", 3}, {9, "", 4}, {3, "baseline: false\n", 3}, {3, "baseline: {max-num-seqs: 2}\n", 3}, {9, "baseline: {max-num-seqs: 2}\n", 3},
+	} {
+		spec, problems := task.Decode("task.yaml", []byte(fmt.Sprintf(text, c.budget)+c.extra))
+		require.NotNil(t, spec, problems)
+		require.Equal(t, c.planned, rehearse.Task(spec, nil, 1).Planned, "%+v", c)
+	}
 }
 
 // That no point can be drawn is no proof that there is none, but worth a word.
