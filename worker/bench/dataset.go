@@ -230,14 +230,8 @@ func (o *options) figures(b *strings.Builder, w *workload) error {
 
 // conversations are those of the workload, in trees or not.
 func (w *workload) conversations() []*conversation.Conversation {
-	if !w.trees() {
+	if w.file == nil {
 		return w.list
 	}
-	var list []*conversation.Conversation
-	for _, t := range w.file.Trees {
-		for i := range t.Streams {
-			list = append(list, t.Streams[i].Conv)
-		}
-	}
-	return list
+	return w.file.All()
 }

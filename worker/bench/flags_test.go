@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetune/fleetune/worker/load/drive"
@@ -186,7 +187,7 @@ func TestAPublicDataset(t *testing.T) {
 	data, err := os.ReadFile("../load/input/testdata/azure.csv")
 	require.NoError(t, err)
 	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "/raw.githubusercontent.com/Azure/AzurePublicDataset/master/data/AzureLLMInferenceTrace_code.csv", r.URL.Path)
+		assert.Equal(t, "/raw.githubusercontent.com/Azure/AzurePublicDataset/master/data/AzureLLMInferenceTrace_code.csv", r.URL.Path)
 		_, _ = w.Write(data)
 	}))
 	t.Cleanup(mirror.Close)

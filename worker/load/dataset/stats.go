@@ -41,13 +41,7 @@ type Stats struct {
 // measure adds the figures of what is sent.
 func (s *Stats) measure(w *input.Workload) {
 	var turns, in, out metrics.Distribution
-	list := w.Conversations
-	for _, t := range w.Trees {
-		for i := range t.Streams {
-			list = append(list[:len(list):len(list)], t.Streams[i].Conv)
-		}
-	}
-	for _, c := range list {
+	for _, c := range w.All() {
 		turns.Add(float64(len(c.Turns)))
 		for i := range c.Turns {
 			t := &c.Turns[i]

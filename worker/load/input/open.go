@@ -186,7 +186,7 @@ func (w *Workload) shape(opt Options) error {
 	for i := range w.hashes {
 		w.hashes[i].fill()
 	}
-	for _, c := range w.all() {
+	for _, c := range w.All() {
 		opt.Synthesis.Outputs(c)
 	}
 	for _, c := range w.Conversations {
@@ -233,7 +233,7 @@ func detectAll(files []File) (Format, error) {
 // traces were bounded when they were read, after their idle gaps were cut.
 func (w *Workload) delays(opt Options) {
 	ratio := cmp.Or(opt.DelayRatio, 1)
-	for _, c := range w.all() {
+	for _, c := range w.All() {
 		for i := range c.Turns {
 			d := &c.Turns[i].Delay
 			if limit := seconds(opt.DelayCap); limit > 0 && w.Format != Weka {
@@ -246,8 +246,8 @@ func (w *Workload) delays(opt Options) {
 	}
 }
 
-// all lists the conversations, those of trees too.
-func (w *Workload) all() []*conversation.Conversation {
+// All lists the conversations, those of trees too.
+func (w *Workload) All() []*conversation.Conversation {
 	out := slices.Clone(w.Conversations)
 	for _, t := range w.Trees {
 		for i := range t.Streams {
@@ -258,7 +258,7 @@ func (w *Workload) all() []*conversation.Conversation {
 }
 
 func (w *Workload) use(words *token.Words) {
-	for _, c := range w.all() {
+	for _, c := range w.All() {
 		c.Use(words)
 	}
 }

@@ -179,7 +179,7 @@ func TestMultipliedReplies(t *testing.T) {
 	} {
 		w, err := Decode([]File{{"in", []byte(c.text)}}, Options{Synthesis: Synthesis{OutputLength: &double, MaxOutput: 9}})
 		require.NoError(t, err)
-		turns := w.all()[0].Turns
+		turns := w.All()[0].Turns
 		var got []int
 		for _, x := range turns {
 			got = append(got, x.MaxTokens)

@@ -44,7 +44,10 @@ func (r *requests) add(rec *metrics.Record) {
 	r.mu.Unlock()
 	var line json.RawMessage
 	if room {
-		line, _ = json.Marshal(report.NewLine(rec, epoch, r.defs)) // its values are finite, and so are JSON
+		var err error
+		if line, err = json.Marshal(report.NewLine(rec, epoch, r.defs)); err != nil {
+			line = nil // it counts as left out
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -71,17 +71,11 @@ type Agents struct {
 // Of surveys a workload.
 func Of(w *input.Workload) *Survey {
 	s := &Survey{Format: w.Format, Notes: w.Notes}
-	list := w.Conversations
-	for _, t := range w.Trees {
-		for i := range t.Streams {
-			list = append(list[:len(list):len(list)], t.Streams[i].Conv)
-		}
-	}
-	s.conversations(list)
+	s.conversations(w.All())
 	if len(w.Trees) > 0 {
 		s.Agents = agents(w.Trees)
 	} else {
-		s.Arrivals = arrivals(list)
+		s.Arrivals = arrivals(w.Conversations)
 	}
 	return s
 }
