@@ -82,7 +82,7 @@ that "fleetune up" runs on this machine.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&a.url, "url", "", "URL of the manager (default: FLEETUNE_URL, or the one that is up here)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(nearestFlag(cmd, err)) })
 	root.AddGroup(&cobra.Group{ID: "tasks", Title: "Tasks:"}, &cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "fleet", Title: "Fleet:"}, &cobra.Group{ID: "run", Title: "Running Fleetune:"},
 		&cobra.Group{ID: "measure", Title: "Measuring without a fleet:"})
