@@ -15,6 +15,8 @@ import (
 type requests struct {
 	defs []metrics.Definition
 	most int
+	// large is how many bytes are too many for a share that was stopped.
+	large int
 
 	mu    sync.Mutex
 	epoch time.Time
@@ -24,7 +26,7 @@ type requests struct {
 
 // listen makes a plan's run tell of its requests, if they are asked for.
 func listen(plan *load.Plan) *requests {
-	r := &requests{most: plan.KeepRequests}
+	r := &requests{most: plan.KeepRequests, large: mostStopped}
 	if r.most > 0 {
 		r.defs = metrics.Definitions()
 		plan.OnStart, plan.OnRecord = r.start, r.add
@@ -67,7 +69,7 @@ const mostStopped = 4 << 20
 func (r *requests) encode(part *load.Part, stopped bool) ([]byte, error) {
 	part.Requests, part.RequestsLeft = r.lines, r.left
 	data, err := part.Encode()
-	if err == nil && stopped && len(r.lines) > 0 && len(data) > mostStopped {
+	if err == nil && stopped && len(r.lines) > 0 && len(data) > r.large {
 		part.Requests, part.RequestsLeft = nil, r.left+len(r.lines)
 		return part.Encode()
 	}
