@@ -262,6 +262,65 @@ func TestPartialSuccessIsKept(t *testing.T) {
 }
 
 // A flood of output is kept in part and costs no more.
+// trouble is a launcher on whose engines something happens that is no fault of
+// theirs.
+type trouble struct {
+	launch.Launcher
+	lost     string // how their end is told
+	unproven error  // what stopping them comes to
+}
+
+func (l trouble) Launch(ctx context.Context, s launch.Spec) (launch.Server, error) {
+	v, err := l.Launcher.Launch(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return troubled{v, l}, nil
+}
+
+type troubled struct {
+	launch.Server
+	with trouble
+}
+
+func (v troubled) End() launch.End {
+	end := v.Server.End()
+	end.Lost = v.with.lost
+	return end
+}
+
+func (v troubled) Stop(ctx context.Context, grace time.Duration) error {
+	return errors.Join(v.Server.Stop(ctx, grace), v.with.unproven)
+}
+
+// An engine that its launcher lost sight of says nothing about its
+// configuration: the place is at fault, loading and under load.
+func TestLostEngines(t *testing.T) {
+	for shape, phase := range map[testengine.Shape]string{testengine.DiesLoading: "load", testengine.DiesLater: "benchmark"} {
+		t.Run(phase, func(t *testing.T) {
+			s := newStand(t, shape)
+			s.config.Launchers["local"] = trouble{Launcher: s.config.Launchers["local"], lost: "the daemon tells no more"}
+			res := s.do(t.Context())
+			requireOutcome(t, experiment.OutcomeInfraError, res)
+			require.Equal(t, phase, res.Failure.Phase)
+			require.Contains(t, res.Failure.Message, "the engine was lost")
+			require.Contains(t, res.Failure.Message, "the daemon tells no more")
+			require.Nil(t, res.Measurement, "what was measured before counts for nothing: it is done again elsewhere")
+		})
+	}
+}
+
+// What cannot be proven gone may still use the devices, whatever was measured.
+func TestEngineThatIsNotProvenGone(t *testing.T) {
+	s := newStand(t, testengine.Good)
+	s.config.Launchers["local"] = trouble{Launcher: s.config.Launchers["local"], unproven: launch.ErrUnproven}
+	res := s.do(t.Context())
+	require.Equal(t, experiment.OutcomeInfraError, res.Outcome)
+	require.Equal(t, "stop", res.Failure.Phase)
+	require.True(t, res.Unproven)
+	require.Contains(t, res.Failure.Message, launch.ErrUnproven.Error())
+}
+
 func TestFloodedLogIsBounded(t *testing.T) {
 	s := newStand(t, testengine.Floods)
 	requireOutcome(t, experiment.OutcomeSuccess, s.do(t.Context()))
@@ -342,6 +401,30 @@ func TestConfirmationTakesTurns(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"candidate", "baseline", "baseline", "candidate", "candidate", "baseline"}, order)
+}
+
+// broken is a launcher whose second engine is a program that ends at once.
+type broken struct {
+	launch.Launcher
+	launches *int
+}
+
+func (l broken) Launch(ctx context.Context, s launch.Spec) (launch.Server, error) {
+	if *l.launches++; *l.launches == 2 {
+		s.Command = func(launch.Place) []string { return []string{"false"} }
+	}
+	return l.Launcher.Launch(ctx, s)
+}
+
+// A baseline that fails beside the candidate has run before: the candidate is
+// not to blame, and it is tried once more elsewhere.
+func TestBaselineThatFailsInAConfirmation(t *testing.T) {
+	s := newStand(t, testengine.Good)
+	s.offer.Purpose, s.offer.Baseline = experiment.Confirm, space.Point{}
+	s.config.Launchers["local"] = broken{s.config.Launchers["local"], new(int)}
+	res := s.do(t.Context())
+	requireOutcome(t, experiment.OutcomeInfraError, res)
+	require.Contains(t, res.Failure.Message, "the baseline, measured in turns with the candidate")
 }
 
 // A confirmation that cannot do all its rounds in its time keeps those it did.

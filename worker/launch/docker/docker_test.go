@@ -256,22 +256,23 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, kept.Stop(t.Context(), time.Second))
 }
 
-// A daemon that is in trouble for a while costs a node no device: the removal is
-// asked for until it is proven.
-func TestRemovalOutlastsTrouble(t *testing.T) {
-	behind := strings.TrimPrefix(podman(t), "unix://")
-	var refused atomic.Int32
+// behind returns a launcher whose way to the daemon leads through a server that
+// answers with the status that the test wants instead, if it is not 0.
+func behind(t *testing.T, worker string, refuse func(*http.Request) int) (*Launcher, *httptest.Server) {
+	t.Helper()
+	l := newLauncher(t, worker)
+	path := strings.TrimPrefix(l.Host, "unix://")
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", behind)
+		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}
-	defer transport.CloseIdleConnections()
+	t.Cleanup(transport.CloseIdleConnections)
 	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "podman" }}
 	socket := filepath.Join(t.TempDir(), "daemon.sock")
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	require.NoError(t, err)
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodDelete && refused.Add(1) < 3 {
-			http.Error(w, `{"message": "in trouble"}`, http.StatusInternalServerError)
+		if status := refuse(r); status != 0 {
+			http.Error(w, `{"message": "in trouble"}`, status)
 			return
 		}
 		proxy.ServeHTTP(w, r)
@@ -279,16 +280,51 @@ func TestRemovalOutlastsTrouble(t *testing.T) {
 	front.Listener.Close()
 	front.Listener = listener
 	front.Start()
-	defer front.Close()
-	l := newLauncher(t, "trouble")
-	l.Host = "unix://" + socket
-	through, err := New(l.Config)
+	t.Cleanup(front.Close)
+	c := l.Config
+	c.Host = "unix://" + socket
+	through, err := New(c)
 	require.NoError(t, err)
-	defer through.Close()
-	v, err := through.Launch(t.Context(), specOf(t, testengine.Good))
+	t.Cleanup(func() { require.NoError(t, through.Close()) })
+	return through, front
+}
+
+// A daemon that is in trouble for a while costs a node no device: the removal is
+// asked for until it is proven. A removal that has begun, as a conflict says, is
+// no proof.
+func TestRemovalOutlastsTrouble(t *testing.T) {
+	for _, status := range []int{http.StatusInternalServerError, http.StatusConflict} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			var refused atomic.Int32
+			l, _ := behind(t, "trouble", func(r *http.Request) int {
+				if r.Method == http.MethodDelete && refused.Add(1) < 3 {
+					return status
+				}
+				return 0
+			})
+			s := specOf(t, testengine.Good)
+			s.Tag = "fleetune-trouble-" + fmt.Sprint(status)
+			v, err := l.Launch(t.Context(), s)
+			require.NoError(t, err)
+			require.NoError(t, v.Stop(t.Context(), 0))
+			require.EqualValues(t, 3, refused.Load())
+			require.Zero(t, left(t, l))
+		})
+	}
+}
+
+// A daemon that goes away takes the news of the engine with it: that is no end of
+// the engine's own, and it is removed all the same.
+func TestDaemonThatTellsNoMore(t *testing.T) {
+	l, front := behind(t, "gone", func(*http.Request) int { return 0 })
+	v, err := l.Launch(t.Context(), specOf(t, testengine.Good))
 	require.NoError(t, err)
+	answers(t, v)
+	front.CloseClientConnections()
+	<-v.Done()
+	require.Contains(t, v.End().Lost, "the container daemon tells no more")
+	require.Equal(t, -1, v.End().Code)
 	require.NoError(t, v.Stop(t.Context(), 0))
-	require.EqualValues(t, 3, refused.Load())
 	require.Zero(t, left(t, l))
 }
 

@@ -57,6 +57,9 @@ func (v *server) start(ctx context.Context) error {
 	go func() {
 		defer close(v.done)
 		v.end = v.await(inner, waiting)
+		if v.end.Lost != "" {
+			forget() // its output may be followed for ever over another connection
+		}
 		<-followed
 	}()
 	return nil
