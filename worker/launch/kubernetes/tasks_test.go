@@ -265,7 +265,9 @@ func TestTasksInACluster(t *testing.T) {
 			require.Equal(t, "InferenceService", pod.GetOwnerReferences()[0].Kind)
 		}
 		require.GreaterOrEqual(t, len(n.pods()[before:]), 3)
-		require.Contains(t, n.commands(t)[len(n.pods())-1], "--max-num-seqs")
+		for _, want := range []string{"--max-num-seqs 4", "--max-num-seqs 64"} {
+			require.True(t, slices.ContainsFunc(n.commands(t)[before:], func(c string) bool { return strings.HasSuffix(c, want) }), want)
+		}
 		require.Zero(t, p.leftover(l))
 	})
 	t.Run("through a forwarded port", func(t *testing.T) {
