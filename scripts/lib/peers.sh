@@ -36,7 +36,7 @@ need_samplers() {
 
 install_optuna() { python3 -m venv "$1/optuna" && "$1/optuna/bin/pip" install --quiet "optuna==$optuna_version"; }
 
-install_torch() { "$1/optuna/bin/pip" install --quiet "torch==$torch_version" && : >"$1/optuna/torch"; }
+install_torch() { "$1/optuna/bin/pip" install --quiet "torch==$torch_version" scipy && : >"$1/optuna/torch"; }
 
 install_kernel_tuner() {
   python3 -m venv "$1/kernel_tuner" && "$1/kernel_tuner/bin/pip" install --quiet "kernel_tuner==$kernel_tuner_version" &&
