@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/recipe"
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/space"
+	"github.com/fleetune/fleetune/shared/engine"
 	"github.com/fleetune/fleetune/shared/terminal"
 )
 
@@ -22,13 +25,16 @@ func (a *API) recipeRoutes(api huma.API) {
 		Format     string `query:"format" enum:"command,compose,kubernetes,helm,config,systemd" default:"command"`
 		Experiment int    `query:"experiment" minimum:"0" doc:"number of an experiment; 0 is the best"`
 		Port       int    `query:"port" minimum:"0" maximum:"65535" doc:"where the engine will serve; 0 is 8000"`
+		Image      string `query:"image" maxLength:"500" pattern:"^[!-~]*$" patternDescription:"the name of an image, without spaces" doc:"the container's image; without it the task's, or that of the engine's makers"`
 	}) (*answer[v1.Recipe], error) {
-		d, err := a.recipe(ctx, in.Task, recipe.Format(in.Format), in.Experiment, in.Port)
+		d, err := a.recipe(ctx, in.Task, in.Experiment, recipe.Format(in.Format), recipe.Recipe{Port: in.Port, Image: in.Image})
 		return reply(ctx, a, d, err)
 	})
 }
 
-func (a *API) recipe(ctx context.Context, ref string, format recipe.Format, number, port int) (v1.Recipe, error) {
+// recipe writes the configuration of an experiment, 0 for the best, as the
+// draft asks for.
+func (a *API) recipe(ctx context.Context, ref string, number int, format recipe.Format, draft recipe.Recipe) (v1.Recipe, error) {
 	t, err := a.task(ctx, ref)
 	if err != nil {
 		return v1.Recipe{}, err
@@ -44,19 +50,65 @@ func (a *API) recipe(ctx context.Context, ref string, format recipe.Format, numb
 		return v1.Recipe{}, problem(http.StatusNotFound, "fleetune watch "+t.Name+" shows how it goes", "task %s has no best experiment yet", t.Name)
 	}
 	out := v1.Recipe{Task: t.Name, Number: number, Format: string(format), File: format.File()}
-	var point space.Point
-	var origin string
 	if number == 0 || d.Best != nil && number == d.Best.Number {
-		out.Number, point, origin = d.Best.Number, d.Best.Parameters, bestOrigin(d)
-	} else if point, origin, err = a.experimentOrigin(ctx, t, number); err != nil {
+		out.Number, draft.Parameters, draft.Origin = d.Best.Number, d.Best.Parameters, bestOrigin(d)
+	} else if draft.Parameters, draft.Origin, err = a.experimentOrigin(ctx, t, number); err != nil {
 		return v1.Recipe{}, err
 	}
-	out.Parameters = point
-	out.Text, err = recipe.Recipe{Task: t.Spec, Parameters: point, Origin: origin, Port: port}.Write(format)
-	if errors.Is(err, recipe.ErrImpossible) {
+	draft.Task, out.Parameters = t.Spec, draft.Parameters
+	if err := a.place(ctx, t, out.Number, &draft); err != nil {
+		return v1.Recipe{}, err
+	}
+	out.Text, err = draft.Write(format)
+	switch {
+	case errors.Is(err, recipe.ErrImage):
+		return v1.Recipe{}, problem(http.StatusConflict, "name one with --image NAME:TAG", "%s", err)
+	case errors.Is(err, recipe.ErrImpossible):
 		return v1.Recipe{}, problem(http.StatusConflict, "choose another --as", "%s", err)
 	}
 	return out, err
+}
+
+// place tells a recipe on what the experiment ran: whose devices, and where an
+// engine that was a process of the node had its model.
+func (a *API) place(ctx context.Context, t store.Task, number int, r *recipe.Recipe) error {
+	where, err := a.store.MeasuredExperiments(ctx, t.ID, number-1, 1)
+	if err != nil {
+		return err
+	}
+	s := t.Spec.Serving
+	if s.Launcher == "kubernetes" {
+		r.Vendor = vendor(where, node.CPU) // a worker's slots stand for the cluster's devices
+	} else {
+		r.Vendor = vendor(where, "")
+	}
+	if s.Launcher != "local" || s.Simulate != nil {
+		return nil
+	}
+	measured, err := a.store.Measurements(ctx, t.ID, []int{number})
+	if err != nil {
+		return err
+	}
+	if m := measured[number]; m != nil && m.Serving != nil {
+		r.ModelPath = engine.ModelIn(m.Serving.Command)
+	}
+	return nil
+}
+
+// vendor is whose devices an experiment held; empty where that is not known
+// any more, or is the one that does not count.
+func vendor(where []store.Measured, not string) string {
+	for _, e := range where {
+		if e.Node == nil {
+			continue
+		}
+		for _, d := range e.Node.Devices {
+			if slices.Contains(e.Experiment.Devices, d.ID) && d.Vendor != not {
+				return d.Vendor
+			}
+		}
+	}
+	return ""
 }
 
 // bestOrigin says where the task's best comes from and what it is worth.

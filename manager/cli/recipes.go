@@ -19,6 +19,7 @@ type recipeChoice struct {
 	format     string
 	experiment int
 	port       int
+	image      string
 }
 
 func (r *recipeChoice) flags(cmd *cobra.Command) {
@@ -29,6 +30,7 @@ func (r *recipeChoice) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.format, "as", "", "write the engine's configuration as "+strings.Join(names, ", "))
 	cmd.Flags().IntVar(&r.experiment, "experiment", 0, "with --as: this experiment instead of the best")
 	cmd.Flags().IntVar(&r.port, "port", 0, "with --as: where the engine will serve (8000)")
+	cmd.Flags().StringVar(&r.image, "image", "", "with --as: the container's image (the task's, or that of the engine's makers)")
 	// The flag exists: nothing else can go wrong.
 	_ = cmd.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -42,7 +44,7 @@ func (r *recipeChoice) fetch(ctx context.Context, c *client.Client, task string)
 	if !known {
 		return v1.Recipe{}, usage(fmt.Errorf("--as %s: there are %v", r.format, recipe.Formats()))
 	}
-	return c.Recipe(ctx, task, r.format, r.experiment, r.port)
+	return c.Recipe(ctx, task, r.format, r.experiment, r.port, r.image)
 }
 
 // printRecipe prints the text alone, so that it can be piped.

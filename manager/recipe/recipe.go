@@ -8,6 +8,7 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/fleetune/fleetune/proto/space"
@@ -55,6 +56,8 @@ var (
 	ErrFormat = errors.New("unknown format")
 	// ErrImpossible says that the engine or the task has no such form.
 	ErrImpossible = errors.New("there is no such form of this configuration")
+	// ErrImage says that a container's image has to be named.
+	ErrImage = errors.New("no image is known")
 )
 
 // A Recipe is a configuration that is to be run.
@@ -66,12 +69,21 @@ type Recipe struct {
 	Origin string
 	// Port that the engine will serve on; 0 is 8000.
 	Port int
+	// Image of the container; empty is the task's or the engine's own.
+	Image string
+	// Vendor of the devices that the engine ran on, as nodes name them; empty
+	// is NVIDIA's, or what the task asks for.
+	Vendor string
+	// ModelPath is where the model was on the node that ran the engine; empty
+	// is its id.
+	ModelPath string
 
 	plan  engine.Plan
 	image string
+	notes []string // what the reader of this form has to do
 }
 
-// Write writes a recipe. The errors are ErrFormat and ErrImpossible.
+// Write writes a recipe. The errors are ErrFormat, ErrImpossible and ErrImage.
 func (r Recipe) Write(f Format) (string, error) {
 	s := r.Task.Serving
 	if s == nil || s.Endpoint != nil {
@@ -84,10 +96,13 @@ func (r Recipe) Write(f Format) (string, error) {
 	if r.plan, err = e.Plan(s, r.Parameters); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrImpossible, err)
 	}
-	r.image = e.Image(s)
+	if r.image = r.Image; r.image == "" {
+		r.image = e.Image(s)
+	}
 	if r.Port == 0 {
 		r.Port = 8000
 	}
+	r.notes = r.hints(f)
 	switch f {
 	case Command:
 		return r.command(), nil
@@ -115,36 +130,53 @@ func (r Recipe) header() string {
 	if sim := r.Task.Serving.Simulate; sim != nil {
 		line("Chosen in a rehearsal: the figures are those of a simulated " + sim.GPU + ", not of a real one.")
 	}
-	for _, note := range r.plan.Notes {
+	for _, note := range append(r.plan.Notes[:len(r.plan.Notes):len(r.plan.Notes)], r.notes...) {
 		line(note)
 	}
 	return b.String()
 }
 
-// words is the engine's command line; in a container it stands behind the
-// image, and the model is where it is mounted.
-func (r Recipe) words(container bool) []string {
-	o := engine.CommandOptions{ServedName: r.Task.Serving.Benchmark.ModelName, Host: "127.0.0.1", Port: r.Port}
+// hints say what the form does not bring along.
+func (r Recipe) hints(f Format) []string {
+	var hints []string
+	file, hasFile := r.plan.File()
+	switch {
+	case hasFile && f == Compose:
+		hints = append(hints, fmt.Sprintf("%s has to lie beside this file: fleetune apply %s --as config --to %s", file.Name, r.Task.Name, file.Name))
+	case hasFile && f == Helm:
+		hints = append(hints, fmt.Sprintf("%s has to be in the ConfigMap %s: fleetune apply %s --as config --to %s", file.Name, r.name(), r.Task.Name, file.Name))
+	}
+	m := r.model()
+	if from := r.source(); m.outside != "" && !path.IsAbs(from) {
+		switch f {
+		case Compose:
+			hints = append(hints, from+" is expected beside this file: mend the volume if it is elsewhere")
+		case Kubernetes, Helm:
+			if r.storage() == nil {
+				hints = append(hints, from+" is expected in /models of the node: mend the volume if it is elsewhere")
+			}
+		default:
+			hints = append(hints, from+" is a name among the models of a worker: write where it is on this machine")
+		}
+	}
+	return hints
+}
+
+// words is the engine's command line with the model at a path; in a container
+// it stands behind the image.
+func (r Recipe) words(model string, container bool) []string {
+	o := engine.CommandOptions{ModelPath: model, ServedName: r.Task.Serving.Benchmark.ModelName, Host: "127.0.0.1", Port: r.Port}
 	if container {
 		o.Container, o.Host = true, "0.0.0.0"
-		if r.mounted() {
-			o.ModelPath = mountPoint
-		}
 	} else {
 		o.Program = r.Task.Serving.Program
 	}
 	if file, ok := r.plan.File(); ok {
-		o.File = file.Name
+		if o.File = file.Name; container {
+			o.File = path.Join(optionsInside, file.Name)
+		}
 	}
 	return r.plan.Command(o)
-}
-
-const mountPoint = "/model"
-
-// mounted says that the model is a folder, not an id of the hub.
-func (r Recipe) mounted() bool {
-	id := r.plan.Model.ID
-	return strings.HasPrefix(id, "/") || !strings.Contains(id, "/")
 }
 
 // env is what the task and the point set, without secrets.

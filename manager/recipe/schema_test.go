@@ -1,11 +1,13 @@
 package recipe
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/fleetune/fleetune/shared/engine"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -50,8 +52,10 @@ func TestManifestsAreThoseOfKubernetes(t *testing.T) {
 				for _, m := range c.VolumeMounts {
 					require.True(t, volumes[m.Name], "volume %s", m.Name)
 				}
-				gpus := c.Resources.Limits["nvidia.com/gpu"]
-				require.Positive(t, gpus.Value())
+				for _, name := range []corev1.ResourceName{"nvidia.com/gpu", "amd.com/gpu"} {
+					gpus := c.Resources.Limits[name]
+					require.Equal(t, string(name) == r.resource(), gpus.Value() > 0, name)
+				}
 			}
 		})
 	}
@@ -90,6 +94,28 @@ func TestValuesAreThoseOfTheProductionStack(t *testing.T) {
 	require.Contains(t, m.VllmConfig.ExtraArgs, "--max-num-seqs")
 }
 
+// The model that the engine is told is one that the container sees.
+func TestModelIsWhereTheEngineLooks(t *testing.T) {
+	for name, r := range recipes(t) {
+		if name == "llama" {
+			continue
+		}
+		text, err := r.Write(Kubernetes)
+		require.NoError(t, err)
+		var deployment appsv1.Deployment
+		require.NoError(t, yaml.Unmarshal([]byte(strings.Split(text, "\n---\n")[0]), &deployment))
+		c := deployment.Spec.Template.Spec.Containers[0]
+		model := engine.ModelIn(append(c.Command, c.Args...))
+		if !strings.HasPrefix(model, "/") {
+			require.Contains(t, model, "/", "%s: the hub has it", name)
+			continue
+		}
+		require.True(t, slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+			return model == m.MountPath || strings.HasPrefix(model, m.MountPath+"/")
+		}), "%s: %s is in no volume", name, model)
+	}
+}
+
 // Every Compose file keeps the schema of the Compose specification; whether a
 // variable is set is for the machine that runs it.
 func TestComposeFilesAreThoseOfTheSpecification(t *testing.T) {
@@ -108,7 +134,9 @@ func TestComposeFilesAreThoseOfTheSpecification(t *testing.T) {
 			require.Len(t, project.Services, 1)
 			service := project.Services[r.name()]
 			require.NotEmpty(t, service.Image)
-			require.NotEmpty(t, service.Deploy.Resources.Reservations.Devices)
+			reserved := service.Deploy != nil && len(service.Deploy.Resources.Reservations.Devices) > 0
+			require.Equal(t, r.vendor() == nvidia, reserved)
+			require.Equal(t, r.vendor() == amd, len(service.Devices) > 0)
 			for name, value := range r.env() {
 				require.Equal(t, value, *service.Environment[name], "what the file escapes is what the engine gets")
 			}

@@ -20,7 +20,7 @@ func (r Recipe) command() string {
 	for variable, value := range sorted(r.env()) {
 		fmt.Fprintf(&b, "export %s=%s\n", variable, render.ShellLine([]string{value}))
 	}
-	b.WriteString("exec " + render.ShellLine(r.words(false)) + "\n")
+	b.WriteString("exec " + render.ShellLine(r.words(r.source(), false)) + "\n")
 	return b.String()
 }
 
@@ -50,7 +50,7 @@ func (r Recipe) systemd() string {
 		fmt.Fprintf(&b, "# One line a variable, readable by root only: %s\nEnvironmentFile=/etc/%s/secrets\n",
 			strings.Join(slices.Sorted(maps.Keys(secrets)), ", "), r.name())
 	}
-	words := r.words(false)
+	words := r.words(r.source(), false)
 	for i, word := range words {
 		words[i] = unitWord(word, true)
 	}

@@ -18,30 +18,19 @@ func (r Recipe) helm() (string, error) {
 	if i := strings.LastIndexByte(r.image, ':'); i > strings.LastIndexByte(r.image, '/') {
 		repository, tag = r.image[:i], r.image[i+1:]
 	}
-	var env []doc
-	for name, value := range sorted(r.env()) {
-		env = append(env, doc{pair("name", name), pair("value", value)})
-	}
-	for name, secret := range sorted(r.secrets()) {
-		env = append(env, doc{pair("name", name), pair("valueFrom", doc{pair("secretKeyRef", doc{pair("name", secret), pair("key", "value")})})})
-	}
 	if r.plan.Engine == engine.VLLM {
-		model := doc{pair("name", r.name()), pair("repository", repository), pair("tag", tag), pair("modelURL", r.plan.Model.ID),
-			pair("replicaCount", 1), pair("requestCPU", leastCPU), pair("requestMemory", leastMemory), pair("requestGPU", r.plan.Devices())}
-		if len(env) > 0 {
-			model = append(model, pair("env", env))
-		}
-		return r.marshal(doc{pair("servingEngineSpec", doc{pair("modelSpec", []doc{append(model, r.stack()...)})})})
+		return r.marshal(doc{pair("servingEngineSpec", doc{pair("modelSpec", []doc{r.stack(repository, tag)})})})
 	}
-	words := r.words(true)
+	words := r.words(r.modelInPod(), true)
 	values := doc{pair("replicaCount", 1), pair("image", doc{pair("repository", repository), pair("tag", tag)}),
 		pair("command", words[:1]), pair("args", words[1:])}
-	if len(env) > 0 {
+	if env := r.podEnv(); len(env) > 0 {
 		values = append(values, pair("env", env))
 	}
-	values = append(values, pair("resources", doc{pair("limits", doc{pair("nvidia.com/gpu", r.plan.Devices())})}),
-		pair("service", doc{pair("port", r.Port)}))
-	return r.marshal(values)
+	if name := r.resource(); name != "" {
+		values = append(values, pair("resources", doc{pair("limits", doc{pair(name, r.plan.Devices())})}))
+	}
+	return r.marshal(append(values, pair("service", doc{pair("port", r.Port)}), pair("volumes", r.podVolumes()), pair("volumeMounts", r.podMounts())))
 }
 
 const (
@@ -53,9 +42,32 @@ const (
 	sharedMemory = "16Gi"
 )
 
-// stack is what that chart is told of vLLM. It mounts shared memory only where
-// it knows the degree of tensor parallelism itself.
-func (r Recipe) stack() doc {
+// stack is a model as that chart describes it.
+func (r Recipe) stack(repository, tag string) doc {
+	gpus, url := r.plan.Devices(), r.modelInPod()
+	if url == "" {
+		url = r.plan.Model.ID
+	}
+	if r.resource() == "" {
+		gpus = 0
+	}
+	model := doc{pair("name", r.name()), pair("repository", repository), pair("tag", tag), pair("modelURL", url),
+		pair("replicaCount", 1), pair("requestCPU", leastCPU), pair("requestMemory", leastMemory), pair("requestGPU", gpus)}
+	if name := r.resource(); gpus > 0 && r.vendor() != nvidia {
+		model = append(model, pair("requestGPUType", name))
+	}
+	if env := r.podEnv(); len(env) > 0 {
+		model = append(model, pair("env", env))
+	}
+	if volume, mount := r.modelVolume(); volume != nil {
+		model = append(model, pair("extraVolumes", []doc{volume}), pair("extraVolumeMounts", []doc{mount}))
+	}
+	return append(model, r.stackArguments()...)
+}
+
+// stackArguments are vLLM's own. The chart mounts shared memory only where it
+// knows the degree of tensor parallelism itself.
+func (r Recipe) stackArguments() doc {
 	const tp = "tensor-parallel-size"
 	degree, parallel := r.plan.Argument(tp)
 	if !parallel {
@@ -80,7 +92,7 @@ func (r Recipe) config() (string, error) {
 		if r.plan.Engine == engine.SGLang {
 			model = "model-path"
 		}
-		d := doc{pair(model, r.plan.Model.ID), pair("host", "127.0.0.1"), pair("port", r.Port)}
+		d := doc{pair(model, r.source()), pair("host", "127.0.0.1"), pair("port", r.Port)}
 		if name := r.Task.Serving.Benchmark.ModelName; name != "" {
 			d = append(d, pair("served-model-name", name))
 		}

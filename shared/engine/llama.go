@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -109,3 +110,10 @@ func (llamaFamily) endpoints(*flags) Endpoints {
 		Settings:    []Request{{"GET", "/props"}, {"GET", "/v1/models"}},
 	}
 }
+
+// parts is the end of a GGUF file's name that is one of several.
+var parts = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
+
+// InParts says whether a GGUF file is a part of a model; the engine finds the
+// others beside it.
+func InParts(file string) bool { return parts.MatchString(file) }

@@ -257,11 +257,23 @@ func TestPartialSuccessIsKept(t *testing.T) {
 	require.NotEmpty(t, cells[0].Metrics)
 	require.NotEmpty(t, cells[1].Missing)
 	require.Empty(t, cells[1].Metrics)
-	require.Contains(t, cells[2].Missing, "not measured")
+	require.Equal(t, "not measured: "+res.Failure.Message, cells[2].Missing)
 	require.NotContains(t, res.Measurement.Metrics, "mean_e2e_latency", "a missing cell was averaged away")
 }
 
-// A flood of output is kept in part and costs no more.
+// What is asked of an engine that has died ends with it, however much there
+// was left to ask.
+func TestLoadEndsWithTheEngine(t *testing.T) {
+	s := newStand(t, testengine.DiesLater)
+	const never = time.Hour
+	s.spec.Benchmark.CellRequests, s.spec.Benchmark.CellTime = 1_000_000_000, task.Duration(never)
+	s.spec.BenchmarkTimeout, s.budget = task.Duration(never), never
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	requireOutcome(t, experiment.OutcomeOutOfMemory, s.do(ctx))
+	require.NoError(t, ctx.Err(), "the load went on")
+}
+
 // trouble is a launcher on whose engines something happens that is no fault of
 // theirs.
 type trouble struct {
@@ -321,6 +333,7 @@ func TestEngineThatIsNotProvenGone(t *testing.T) {
 	require.Contains(t, res.Failure.Message, launch.ErrUnproven.Error())
 }
 
+// A flood of output is kept in part and costs no more.
 func TestFloodedLogIsBounded(t *testing.T) {
 	s := newStand(t, testengine.Floods)
 	requireOutcome(t, experiment.OutcomeSuccess, s.do(t.Context()))
@@ -458,6 +471,19 @@ func TestSecretsStayHere(t *testing.T) {
 	data, err := json.Marshal(res)
 	require.NoError(t, err)
 	require.NotContains(t, string(data)+text+s.log("progress"), "hunter-2-hunter")
+}
+
+// An engine whose last words are its secrets has them masked in the failure.
+func TestSecretsStayOutOfFailures(t *testing.T) {
+	s := newStand(t, testengine.Betrays)
+	s.spec.Env.Secrets = map[string]string{"API_SECRET": "vault"}
+	s.config.Secret = func(string) (string, error) { return "hunter-2-hunter", nil }
+	res := s.do(t.Context())
+	requireOutcome(t, experiment.OutcomeFailed, res)
+	data, err := json.Marshal(res)
+	require.NoError(t, err)
+	require.Contains(t, string(data), "API_SECRET=***")
+	require.NotContains(t, string(data)+s.log("engine")+s.log("progress"), "hunter-2-hunter")
 }
 
 // An engine that fetches its model itself, where it runs, is given the token for

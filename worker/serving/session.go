@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/proto/experiment"
+	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/shared/engine"
 	"github.com/fleetune/fleetune/worker/command"
 	"github.com/fleetune/fleetune/worker/launch"
@@ -124,7 +125,7 @@ func (r *session) spec(dir string) (launch.Spec, error) {
 		Tag: s.job.Tag, Dir: dir, Name: fmt.Sprintf("%s-exp%d", s.job.Offer.TaskName, s.job.Offer.Number),
 		Program: program, Env: s.environment(side), Secrets: s.secretsOf(side), Devices: s.devicesOf(side),
 		Image: s.engine.Image(&s.spec), Model: side.model, Kubernetes: s.spec.Kubernetes, Endpoint: s.spec.Endpoint,
-		Accelerators: side.plan.Devices(),
+		Accelerators: s.accelerators(side),
 		Log:          r.capture(dir), Progress: func(line string) {
 			s.journal.line("%s", s.masked.Text(line))
 			s.enter("load", line)
@@ -141,6 +142,15 @@ func (r *session) spec(dir string) (launch.Spec, error) {
 			Host: p.Host, Port: p.Port, Container: p.Container, Metrics: true, File: p.File})
 	}
 	return spec, nil
+}
+
+// accelerators is how many GPUs the engine asks a cluster for: none where the
+// task is for CPUs.
+func (s *Staged) accelerators(side *side) int {
+	if s.job.Offer.Requirements.Accelerator == node.CPU {
+		return 0
+	}
+	return side.plan.Devices()
 }
 
 // program starts the engine: the simulated one, the task's, or this node's.

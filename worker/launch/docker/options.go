@@ -6,12 +6,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/shared/engine"
 	"github.com/fleetune/fleetune/worker/device"
 	"github.com/fleetune/fleetune/worker/launch"
 	"github.com/fleetune/fleetune/worker/process"
@@ -75,15 +75,12 @@ func modelPlace(m launch.Model) (inside string, binds []string) {
 	inside = modelInside
 	if filepath.Ext(m.Path) == ".gguf" {
 		inside += "/" + filepath.Base(m.Path) // engines go by the name's end
-		if partOfModel.MatchString(m.Path) {
+		if engine.InParts(m.Path) {
 			return inside, append(binds, filepath.Dir(m.Path)+":"+modelInside+":ro") // and look for the other parts beside it
 		}
 	}
 	return inside, append(binds, m.Path+":"+inside+":ro")
 }
-
-// partOfModel is a GGUF file that has the first part of a model.
-var partOfModel = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
 
 // environment is the engine's, secrets included. The tag lets whoever finds a
 // process of the container know whose it is.

@@ -42,6 +42,7 @@ const (
 	Fails       Shape = "fails"        // answers every third request with 500
 	PortTaken   Shape = "port-taken"   // finds its port taken, the first time
 	Tells       Shape = "tells"        // prints its environment and serves
+	Betrays     Shape = "betrays"      // prints its environment and ends with it as the reason
 	Lags        Shape = "lags"         // takes longer to a first token the more --threads it has
 )
 
@@ -106,6 +107,9 @@ func run(shape Shape, dir string, args []string) error {
 		if err := leak(dir); err != nil {
 			return err
 		}
+	case Betrays:
+		fmt.Fprintln(os.Stderr, "RuntimeError: not allowed with "+strings.Join(os.Environ(), " "))
+		os.Exit(1)
 	case Tells:
 		fmt.Println(strings.Join(os.Environ(), "\n"))
 	}
