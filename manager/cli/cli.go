@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fleetune/fleetune/proto/space"
 	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
@@ -42,7 +43,8 @@ func Main(version string, commands ...*cobra.Command) int {
 
 // Run runs one command and returns its exit code.
 func Run(ctx context.Context, e Environment) int {
-	a := &app{Environment: e}
+	a := &app{Environment: e, out: &watched{Writer: e.Out.Writer}}
+	a.Out.Writer = a.out
 	root := a.root()
 	root.SetArgs(e.Args)
 	root.SetIn(e.In)
@@ -64,6 +66,7 @@ type app struct {
 	// url is --url; json is --json of the command that runs.
 	url  string
 	json bool
+	out  *watched
 }
 
 func (a *app) root() *cobra.Command {
@@ -78,7 +81,7 @@ Start it on this machine with "fleetune up", hand a task in with
 The manager is the one that FLEETUNE_URL and FLEETUNE_TOKEN name, else the one
 that "fleetune up" runs on this machine.`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&a.url, "url", "", "URL of the manager (default: FLEETUNE_URL, or the one that is up here)")
@@ -107,7 +110,24 @@ that "fleetune up" runs on this machine.`,
 		root.AddCommand(c)
 	}
 	root.AddCommand(a.versionCommand(), exitCodesTopic())
+	strict(root)
 	return root
+}
+
+// strict makes arguments that a command does not take a mistake in what was
+// typed, in commands of other rooms too.
+func strict(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage(err)
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		strict(c)
+	}
 }
 
 // interruptible makes a command whose context ends with Ctrl-C. Commands of
@@ -145,28 +165,46 @@ func (a *app) printf(format string, args ...any) error {
 	return err
 }
 
-// one takes one argument and says what it is when it is not there.
-func one(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			return nil
-		}
-		return usage(fmt.Errorf("it takes %s: %s", what, cmd.UseLine()))
+// none takes no argument. What stands where a command would is told with the
+// command that may have been meant.
+func none(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
 	}
+	if !cmd.HasAvailableSubCommands() {
+		return fmt.Errorf("%s takes no argument, and there is %q", cmd.CommandPath(), args[0])
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := ""
+	if near := space.Nearest(args[0], names); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", cmd.CommandPath()+" "+near)
+	}
+	return fmt.Errorf("there is no command %q%s", cmd.CommandPath()+" "+args[0], hint)
 }
 
+// one takes one argument and says what it is when it is not there.
+func one(what string) cobra.PositionalArgs { return takes(1, 1, what) }
+
 // upTo takes one to high arguments, or any number if high is negative.
-func upTo(high int, what string) cobra.PositionalArgs {
+func upTo(high int, what string) cobra.PositionalArgs { return takes(1, high, what) }
+
+// takes is a check that there are low to high arguments.
+func takes(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= 1 && (len(args) <= high || high < 0) {
+		if len(args) >= low && (len(args) <= high || high < 0) {
 			return nil
 		}
-		return usage(fmt.Errorf("it takes %s: %s", what, cmd.UseLine()))
+		return fmt.Errorf("it takes %s: %s", what, cmd.UseLine())
 	}
 }
 
 func (a *app) versionCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.printJSON(map[string]string{"version": a.Version})

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 			os.Exit(cli.Run(context.Background(), cli.Environment{
 				Args: os.Args[1:], In: os.Stdin, Out: terminal.Open(os.Stdout, os.Getenv), Err: terminal.Open(os.Stderr, os.Getenv),
 				Getenv: os.Getenv, Now: func() time.Time { return apitest.At(10) }, Version: "test",
-				Commands: []*cobra.Command{{Use: "up", Short: "stands for the long-running commands", Run: func(*cobra.Command, []string) {}}},
+				Commands: []*cobra.Command{{Use: "up", Short: "stands for the long-running commands", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}},
 			}))
 		},
 	})

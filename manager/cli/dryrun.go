@@ -40,6 +40,8 @@ type rehearsal struct {
 	Image     string    `json:"image,omitempty"`
 	Simulated string    `json:"simulated,omitempty"`
 	Examples  []example `json:"examples"`
+	// Errors are all that there is to tell of a file that has any.
+	Errors []v1.Finding `json:"errors,omitempty"`
 }
 
 // An example is one experiment as a worker would run it.
@@ -57,47 +59,51 @@ type example struct {
 // dryRun rehearses every file before it says that one has errors.
 func (a *app) dryRun(files []taskFile, examples int) error {
 	list := []rehearsal{}
-	failed := 0
-	for _, f := range files {
-		r, problems := rehearsed(f, examples)
-		for _, p := range problems {
-			if p.Severity == task.Error || !a.json {
-				a.complain(p.String())
-			}
-		}
-		if r == nil {
-			failed++
-			continue
-		}
-		list = append(list, *r)
-		if !a.json {
-			if err := a.printRehearsal(*r); err != nil {
+	for i := range files {
+		r := a.rehearse(&files[i], examples)
+		if r.Errors == nil && !a.json {
+			if err := a.printRehearsal(r); err != nil {
 				return err
 			}
 		}
+		list = append(list, r)
 	}
 	if a.json {
 		if err := a.printJSON(list); err != nil {
 			return err
 		}
 	}
-	if failed > 0 {
-		return mistaken(failed)
-	}
-	return nil
+	return mistakes(files)
 }
 
-// rehearsed returns nil and the problems where one of them is an error.
-func rehearsed(f taskFile, examples int) (*rehearsal, []task.Problem) {
-	found := rehearse.Task(f.spec, f.bundle, examples)
-	task.Locate(f.name, f.source, found.Problems)
-	for i := range found.Problems {
-		found.Problems[i].File = f.path
+// rehearse rehearses a file, and notes in it what is wrong.
+func (a *app) rehearse(f *taskFile, examples int) rehearsal {
+	if len(f.wrong) == 0 {
+		found := rehearse.Task(f.spec, f.bundle, examples)
+		task.Locate(f.name, f.source, found.Problems)
+		for i := range found.Problems {
+			found.Problems[i].File = f.path
+		}
+		if !found.Failed() {
+			if !a.json {
+				for _, p := range found.Problems {
+					a.complain(p.String())
+				}
+			}
+			return rehearsed(f, found)
+		}
+		f.blame(found.Problems...)
 	}
-	if found.Failed() {
-		return nil, found.Problems
+	r := rehearsal{File: f.path, Warnings: []task.Problem{}, Examples: []example{}, Errors: f.wrong}
+	if f.spec != nil {
+		r.Task = f.spec.Name
 	}
-	r := &rehearsal{File: f.path, Task: f.spec.Name, Warnings: append(append([]task.Problem{}, f.warnings...), found.Problems...),
+	return r
+}
+
+// rehearsed is what a rehearsal came to.
+func rehearsed(f *taskFile, found rehearse.Rehearsal) rehearsal {
+	r := rehearsal{File: f.path, Task: f.spec.Name, Warnings: append(append([]task.Problem{}, f.warnings...), found.Problems...),
 		Points: finite(found.Points), Valid: finite(found.Valid), Exact: found.Exact, How: found.How, Planned: found.Planned, Cells: found.Cells, Image: found.Image, Simulated: found.Simulated, Examples: []example{}}
 	r.Objectives = f.spec.Optimization.Objectives
 	if serving := f.spec.Serving; serving != nil {
@@ -111,7 +117,7 @@ func rehearsed(f taskFile, examples int) (*rehearsal, []task.Problem) {
 		r.Examples = append(r.Examples, example{Purpose: e.Purpose, Parameters: e.Parameters, Steps: e.Steps, Devices: e.Devices,
 			Notes: e.Notes, Refused: e.Refused, order: order})
 	}
-	return r, found.Problems
+	return r
 }
 
 func finite(f float64) *float64 {

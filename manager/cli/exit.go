@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"strings"
+	"slices"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/client"
@@ -26,14 +28,13 @@ const (
 // errInterrupted says that Ctrl-C ended a command.
 var errInterrupted = errors.New("interrupted")
 
-// errQuiet says that everything has been said.
-var errQuiet = errors.New("said already")
-
-// An exitError has an exit code and, where there is one, the next step.
+// An exitError has an exit code and, where there are any, the next step and
+// every single thing that is wrong.
 type exitError struct {
-	code int
-	next string
-	err  error
+	code     int
+	next     string
+	problems []v1.Finding
+	err      error
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
@@ -58,8 +59,6 @@ func exitCode(err error) int {
 		return ExitUnreachable
 	case errors.As(err, &p):
 		return problemCode(p.Status)
-	case strings.HasPrefix(err.Error(), "unknown command"):
-		return ExitUsage // cobra has no type for it
 	}
 	return ExitFailure
 }
@@ -76,38 +75,81 @@ func problemCode(status int) int {
 	return ExitFailure
 }
 
-// explain prints an error with the next step and returns the exit code.
-func (a *app) explain(command *cobra.Command, err error) int {
-	code := exitCode(err)
-	if errors.Is(err, errQuiet) {
-		return code
-	}
-	if errors.Is(err, errInterrupted) {
-		return code
-	}
+// A failure is what is told of an error: lines for people on standard error,
+// and with --json a document for programs on standard output.
+type failure struct {
+	Message  string       `json:"message"`
+	Problems []v1.Finding `json:"problems,omitempty"`
+	Next     string       `json:"next,omitempty"`
+	ExitCode int          `json:"exit_code"`
+}
+
+// told is what is told of an error of a command.
+func told(command *cobra.Command, err error) failure {
+	f := failure{Message: err.Error(), ExitCode: exitCode(err)}
 	var p *v1.Problem
-	var coded *exitError
-	text, next := err.Error(), ""
 	if errors.As(err, &p) {
-		text, next = p.Detail, p.Next
-		for _, f := range p.Errors {
-			a.complain(f.String())
+		f.Message, f.Next = p.Detail, p.Next
+		for _, finding := range p.Errors {
+			// What the message says already is not said twice.
+			if finding.Message != p.Detail {
+				f.Problems = append(f.Problems, finding)
+			}
 		}
 	}
-	if errors.As(err, &coded) && coded.next != "" {
-		next = coded.next
+	var coded *exitError
+	if errors.As(err, &coded) {
+		f.Problems = append(f.Problems, coded.problems...)
+		f.Next = cmp.Or(coded.next, f.Next)
 	}
-	if next == "" && code == ExitUsage {
-		next = command.CommandPath() + " --help"
+	switch {
+	case f.Next != "":
+	case f.ExitCode == ExitUsage:
+		f.Next = command.CommandPath() + " --help"
+	case f.ExitCode == ExitUnreachable:
+		f.Next = "start one here with fleetune up, or set FLEETUNE_URL and FLEETUNE_TOKEN"
 	}
-	if next == "" && code == ExitUnreachable {
-		next = "start one here with fleetune up, or set FLEETUNE_URL and FLEETUNE_TOKEN"
+	return f
+}
+
+// explain tells an error with the next step and returns the exit code. A
+// program that asked for JSON gets one document: a command that has printed
+// its own is left at that.
+func (a *app) explain(command *cobra.Command, err error) int {
+	if errors.Is(err, errInterrupted) {
+		return exitCode(err)
 	}
-	a.complain("fleetune: " + text)
-	if next != "" {
-		a.complain("  next: " + next)
+	f := told(command, err)
+	for _, p := range f.Problems {
+		a.complain(p.String())
 	}
-	return code
+	a.complain("fleetune: " + f.Message)
+	if f.Next != "" {
+		a.complain("  next: " + f.Next)
+	}
+	if a.wantsJSON(command) && !a.out.used {
+		// Standard error has told it; nobody is left to tell if this fails.
+		_ = a.printJSON(map[string]failure{"error": f})
+	}
+	return f.ExitCode
+}
+
+// wantsJSON says whether JSON was asked for on standard output, also where the
+// command line could not be read to its end.
+func (a *app) wantsJSON(command *cobra.Command) bool {
+	flag := command.Flags().Lookup("json")
+	return flag != nil && flag.Value.Type() == "bool" && (flag.Changed || slices.Contains(a.Args, "--json"))
+}
+
+// watched notes whether anything was written.
+type watched struct {
+	io.Writer
+	used bool
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.used = w.used || len(p) > 0
+	return w.Writer.Write(p)
 }
 
 // complain prints lines to standard error. There is nobody to tell when that
@@ -129,6 +171,9 @@ func exitCodesTopic() *cobra.Command {
     3  there is no such task, experiment, worker or record
     4  the manager cannot be reached, or refuses the token
     5  the task failed or was cancelled (wait, watch, submit --watch)
-  130  interrupted by Ctrl-C; the task goes on`,
+  130  interrupted by Ctrl-C; the task goes on
+
+With --json, a command that fails before it has printed anything prints an object
+whose field "error" has message, problems, next and exit_code.`,
 	}
 }

@@ -30,13 +30,17 @@ func (a *app) experimentsCommand() *cobra.Command {
 			return a.listExperiments(ctx, c, args[0], l)
 		})}
 	flags := cmd.Flags()
-	flags.StringVar(&l.Status, "status", "", "only these: queued, running, success, failed or cancelled")
+	statusFlag(cmd, &l.Status)
 	flags.StringVar(&l.Outcome, "outcome", "", "only those that ended like this, such as out_of_memory")
 	flags.BoolVar(&confirmations, "confirmations", false, "list confirmations too")
 	flags.IntVar(&l.Limit, "limit", 0, "how many at most; 0 means all")
-	completeFlag(cmd, "status", "queued", "running", "success", "failed", "cancelled")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// statusFlag gives a command --status of experiments.
+func statusFlag(cmd *cobra.Command, status *string) {
+	choiceFlag(cmd, status, "status", "only these: ", "queued", "running", "success", "failed", "cancelled")
 }
 
 func (a *app) listExperiments(ctx context.Context, c *client.Client, ref string, l client.Listing) error {

@@ -130,7 +130,7 @@ func (a *app) exportCommand() *cobra.Command {
 				format = string(export.CSV)
 			}
 			if _, err := export.Parse(format); err != nil {
-				return usage(err)
+				return usage(err) // from the file's ending
 			}
 			if format == string(export.XLSX) && output == "" && a.Out.Live {
 				return usage(errors.New("a workbook is no text; name a file with --output"))
@@ -150,13 +150,11 @@ func (a *app) exportCommand() *cobra.Command {
 			return a.save(body, output)
 		})}
 	flags := cmd.Flags()
-	flags.StringVar(&format, "format", "", "csv, json, jsonl or xlsx (default: what --output ends with, else csv)")
+	choiceFlag(cmd, &format, "format", "what --output ends with, else csv, unless it is said: ", string(export.CSV), string(export.JSON), string(export.JSONL), string(export.XLSX))
 	flags.StringVarP(&output, "output", "o", "", "file to write; standard output without it")
-	flags.StringVar(&l.Status, "status", "", "only these: queued, running, success, failed or cancelled")
+	statusFlag(cmd, &l.Status)
 	flags.BoolVar(&confirmations, "confirmations", false, "confirmations too")
 	flags.BoolVar(&cells, "cells", false, "a row for each cell of each experiment; serving tasks only")
-	completeFlag(cmd, "format", string(export.CSV), string(export.JSON), string(export.JSONL), string(export.XLSX))
-	completeFlag(cmd, "status", "queued", "running", "success", "failed", "cancelled")
 	return cmd
 }
 

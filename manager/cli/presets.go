@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
@@ -23,7 +22,7 @@ func (a *app) presetsCommand() *cobra.Command {
 Fleetune stay as they are: export one, change it, and import it under another name.
 
 "show" and "merge" print parameters as a task file writes them.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			list, err := c.Presets(ctx, category, runtime)
 			if err != nil {
@@ -73,13 +72,10 @@ func (a *app) presetShowCommand() *cobra.Command {
 }
 
 func (a *app) presetMergeCommand() *cobra.Command {
-	var strategy string
+	strategy := string(preset.Union)
 	cmd := &cobra.Command{Use: "merge PRESET…", Short: "Print what several presets make together", Args: upTo(-1, "names of presets"),
 		ValidArgsFunction: a.completePresets,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
-			if !slices.Contains(preset.Strategies(), preset.Strategy(strategy)) {
-				return usage(fmt.Errorf("--strategy is %q; expected one of %v", strategy, preset.Strategies()))
-			}
 			m, err := c.MergePresets(ctx, v1.PresetMerge{Presets: args, Strategy: strategy})
 			if err != nil {
 				return err
@@ -92,7 +88,7 @@ func (a *app) presetMergeCommand() *cobra.Command {
 			}
 			return a.printParameters(m.Parameters)
 		})}
-	cmd.Flags().StringVar(&strategy, "strategy", string(preset.Union), "union, intersection or last_wins")
+	choiceFlag(cmd, &strategy, "strategy", "", string(preset.Union), string(preset.Intersection), string(preset.LastWins))
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -193,7 +189,7 @@ func (a *app) presetImportCommand() *cobra.Command {
 
 func (a *app) presetReplaceCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "replace PRESET FILE", Short: "Change a preset to what a file says",
-		Args: cobra.ExactArgs(2), ValidArgsFunction: a.completePresets,
+		Args: takes(2, 2, "a preset and a file"), ValidArgsFunction: a.completePresets,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			_, list, err := a.readPresets(args[1])
 			if err != nil {

@@ -27,23 +27,13 @@ func (r *recipeChoice) flags(cmd *cobra.Command) {
 	for _, f := range recipe.Formats() {
 		names = append(names, string(f))
 	}
-	cmd.Flags().StringVar(&r.format, "as", "", "write the engine's configuration as "+strings.Join(names, ", "))
+	choiceFlag(cmd, &r.format, "as", "write the engine's configuration as ", names...)
 	cmd.Flags().IntVar(&r.experiment, "experiment", 0, "with --as: this experiment instead of the best")
 	cmd.Flags().IntVar(&r.port, "port", 0, "with --as: where the engine will serve (8000)")
 	cmd.Flags().StringVar(&r.image, "image", "", "with --as: the container's image (the task's, or that of the engine's makers)")
-	// The flag exists: nothing else can go wrong.
-	_ = cmd.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// fetch asks for the recipe, or says what was meant by a format there is not.
 func (r *recipeChoice) fetch(ctx context.Context, c *client.Client, task string) (v1.Recipe, error) {
-	known := false
-	for _, f := range recipe.Formats() {
-		known = known || string(f) == r.format
-	}
-	if !known {
-		return v1.Recipe{}, usage(fmt.Errorf("--as %s: there are %v", r.format, recipe.Formats()))
-	}
 	return c.Recipe(ctx, task, r.format, r.experiment, r.port, r.image)
 }
 

@@ -26,7 +26,7 @@ Tasks that end leave their measurements as records, under a key that says what w
 measured, on what work, where and how. A runtime asks for the winner when it starts:
 
     fleetune records get gemm --workload m=4096,dtype=fp16 --env device="NVIDIA H100" --json`,
-		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		Args: none, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(a.recordsGetCommand(), a.recordsListCommand(), a.recordsShowCommand(), a.recordsPinCommand(), a.recordsUnpinCommand(),
 		a.recordsExportCommand(), a.recordsImportCommand(), a.recordsMergeCommand())
 	return cmd
@@ -154,7 +154,7 @@ func (a *app) addRecord(f *fields, r v1.Record) {
 
 func (a *app) recordsListCommand() *cobra.Command {
 	var l client.RecordListing
-	cmd := &cobra.Command{Use: "list", Short: "List records, in the order they were added", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "list", Short: "List records, in the order they were added", Args: none,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			list, err := pages(l.Limit, func(after string, n int) (v1.Page[v1.Record], error) {
 				l.After, l.Limit = after, n
@@ -250,7 +250,7 @@ func (a *app) recordsExportCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "export", Short: "Write records to a file, merged with what it holds",
 		Long: `Write records to a file, merged with what it holds. Damaged lines of the file are
 dropped and reported; readers see the old file or the new one, never a part.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			body, err := c.ExportRecords(ctx, l)
 			if err != nil {

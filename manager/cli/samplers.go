@@ -8,7 +8,7 @@ import (
 
 // samplersCommand lists the samplers that this program has; it asks no manager.
 func (a *app) samplersCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "samplers", Short: "List the samplers that a task can name as its strategy", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "samplers", Short: "List the samplers that a task can name as its strategy", Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			list := search.Strategies()
 			if a.json {

@@ -39,13 +39,13 @@ func (a *app) dial() (*client.Client, error) {
 			token = secret
 		}
 	}
+	c, err := client.New(url, token)
+	if err != nil {
+		return nil, &exitError{code: ExitUsage, err: err, next: "correct --url or FLEETUNE_URL"}
+	}
 	if token == "" {
 		return nil, &exitError{code: ExitUnreachable, next: "set FLEETUNE_TOKEN to the manager's token",
 			err: errors.New("there is no token for the manager at " + url)}
-	}
-	c, err := client.New(url, token)
-	if err != nil {
-		return nil, usage(err)
 	}
 	return c, nil
 }
@@ -108,12 +108,6 @@ func (a *app) completeTasks(many bool) func(*cobra.Command, []string, string) ([
 			return names, err
 		})
 	}
-}
-
-// completeFlag lets a shell complete a flag's values.
-func completeFlag(cmd *cobra.Command, flag string, values ...string) {
-	// An error says that the command has no such flag; then none is completed.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (a *app) completeWorkers(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {

@@ -4,15 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/client"
-	"github.com/fleetune/fleetune/manager/rehearse"
-	"github.com/fleetune/fleetune/proto/bundle"
-	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/spf13/cobra"
 )
@@ -24,6 +18,7 @@ func (a *app) submitCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "submit FILE…", Short: "Hand task files in and print the tasks' names",
 		Long: `Hand task files in and print the tasks' names. The files that a task names as
 sources are read beside it and travel with it. "-" reads a task from standard input.
+Of several files none is handed in before all are found good.
 
 --dry-run checks without a manager, and shows the size of the space, how much of it
 the constraints leave, and the first rendered commands.`,
@@ -38,12 +33,12 @@ the constraints leave, and the first rendered commands.`,
 			if paused && (watch || dry) {
 				return usage(errors.New("--paused goes with neither --watch nor --dry-run: nothing runs before fleetune resume"))
 			}
-			files, err := a.readTasks(args)
-			if err != nil {
-				return err
-			}
+			files := a.readTasks(args)
 			if dry {
 				return a.dryRun(files, examples)
+			}
+			if err := mistakes(files); err != nil {
+				return err
 			}
 			return a.submit(ctx, files, v1.Submission{Name: name, Paused: paused}, watch)
 		})}
@@ -57,110 +52,18 @@ the constraints leave, and the first rendered commands.`,
 	return cmd
 }
 
-// A taskFile is a task file that was read, with its sources.
-type taskFile struct {
-	path, name string
-	source     []byte
-	spec       *task.Task
-	warnings   []task.Problem
-	bundle     []byte
-}
-
-// maxTaskFile bounds a task file, in bytes; the decoder's own limit is lower
-// or equal, so a longer one is read no further.
-const maxTaskFile = 1<<20 + 1
-
-// readTasks reads and checks every file before any is handed in.
-func (a *app) readTasks(paths []string) ([]taskFile, error) {
-	var files []taskFile
-	failed := 0
-	for _, path := range paths {
-		f, err := a.readTask(path)
-		if errors.Is(err, errQuiet) {
-			failed++
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	if failed > 0 {
-		return nil, mistaken(failed)
-	}
-	return files, nil
-}
-
-// mistaken is the error of task files whose mistakes are printed already.
-func mistaken(files int) error {
-	return &exitError{code: ExitUsage, err: fmt.Errorf("%s", plural(files, "task file has errors", "task files have errors")),
-		next: "correct them; --dry-run checks without starting anything"}
-}
-
-// readTask reads one file. Errors in it are printed and make errQuiet.
-func (a *app) readTask(path string) (taskFile, error) {
-	f := taskFile{path: path, name: filepath.Base(path)}
-	dir := filepath.Dir(path)
-	var in io.Reader
-	if path == "-" {
-		f.name, dir, in = "stdin.yaml", ".", a.In
-	} else {
-		file, err := os.Open(path)
-		if err != nil {
-			return f, usage(fmt.Errorf("reading the task file: %w", err))
-		}
-		defer func() { _ = file.Close() }()
-		in = file
-	}
-	var err error
-	if f.source, err = io.ReadAll(io.LimitReader(in, maxTaskFile)); err != nil {
-		return f, usage(fmt.Errorf("reading the task file: %w", err))
-	}
-	var problems []task.Problem
-	f.spec, problems = task.Decode(f.name, f.source)
-	for _, p := range problems {
-		p.File = path
-		if p.Severity == task.Warning {
-			f.warnings = append(f.warnings, p)
-		}
-		if p.Severity == task.Error || !a.json {
-			a.complain(p.String())
-		}
-	}
-	if f.spec == nil {
-		return f, errQuiet
-	}
-	if f.spec.Serving != nil {
-		var wrong []task.Problem
-		if f.bundle, wrong = attachShapes(dir, f.spec.Serving); len(wrong) == 0 {
-			wrong = rehearse.Shape(f.spec.Serving, f.bundle)
-		}
-		if len(wrong) > 0 {
-			for _, p := range task.Locate(f.name, f.source, wrong) {
-				p.File = path
-				a.complain(p.String())
-			}
-			return f, errQuiet
-		}
-	}
-	if f.spec.Command != nil {
-		if f.bundle, err = bundle.Attach(dir, f.spec.Command); err != nil {
-			return f, usage(fmt.Errorf("%s: command.files: %w", path, err))
-		}
-	}
-	return f, nil
-}
-
 func (a *app) submit(ctx context.Context, files []taskFile, how v1.Submission, watch bool) error {
 	c, err := a.dial()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if err := agreed(ctx, c, files); err != nil {
+		return err
+	}
 	list := []v1.Task{}
 	for _, f := range files {
-		how.File, how.Source, how.Bundle = f.name, string(f.source), f.bundle
-		answer, err := c.Submit(ctx, how)
+		answer, err := c.Submit(ctx, f.submission(how))
 		if err != nil {
 			return errors.Join(err, a.printSubmitted(list, watch))
 		}

@@ -16,7 +16,7 @@ import (
 func (a *app) tasksCommand() *cobra.Command {
 	var status string
 	var limit int
-	cmd := &cobra.Command{Use: "tasks", Short: "List tasks, newest first", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "tasks", Short: "List tasks, newest first", Args: none,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			list, err := pages(limit, func(after string, n int) (v1.Page[v1.Task], error) {
 				return c.Tasks(ctx, client.Listing{Status: status, After: after, Limit: n})
@@ -29,8 +29,7 @@ func (a *app) tasksCommand() *cobra.Command {
 			}
 			return a.printTasks(list)
 		})}
-	cmd.Flags().StringVar(&status, "status", "", "only these: waiting, running, paused, completed, failed or cancelled")
-	completeFlag(cmd, "status", "waiting", "running", "paused", "completed", "failed", "cancelled")
+	choiceFlag(cmd, &status, "status", "only these: ", "waiting", "running", "paused", "completed", "failed", "cancelled")
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many at most; 0 means all")
 	a.jsonFlag(cmd)
 	return cmd

@@ -13,7 +13,7 @@ import (
 
 func (a *app) workersCommand() *cobra.Command {
 	var devices, engines bool
-	cmd := &cobra.Command{Use: "workers", Short: "List workers and what they run", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "workers", Short: "List workers and what they run", Args: none,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			list, err := c.Workers(ctx)
 			if err != nil {
