@@ -122,7 +122,7 @@ func TestFrontsAreFound(t *testing.T) {
 	}
 	for _, f := range fronts() {
 		random := mean(f, "random")
-		for strategy, most := range map[string]float64{"bayesian": 0.6, "gp": 0.6, "tpe": 1, "nsga2": 0.95, "nsga3": 1} {
+		for strategy, most := range map[string]float64{"bayesian": 0.6, "gp": 0.6, "tpe": 0.9, "nsga2": 0.95, "nsga3": 1} {
 			got := mean(f, strategy)
 			t.Logf("%s: %s misses %.4f, random %.4f", f.name, strategy, got, random)
 			if got > most*random {

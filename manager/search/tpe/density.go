@@ -56,6 +56,9 @@ type density struct {
 	tables [][][]float64 // by axis, centre and value: log probability
 }
 
+// sharpness is the width of a kernel for one point, in parts of the range.
+const sharpness = 0.2
+
 // widest is the number of values up to which kernels are tabulated.
 const widest = 64
 

@@ -9,7 +9,6 @@ package tpe
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -27,15 +26,6 @@ type Options struct {
 	// Candidates drawn for each point.
 	Candidates int `json:"candidates"`
 }
-
-const (
-	share    = 0.1 // of the points count as good, rounded up
-	mostGood = 25
-	mostBad  = 200 // points of the other density; evenly taken beyond
-	mostFit  = 1000
-	// sharpness is the width of a kernel for one point, in parts of the range.
-	sharpness = 0.2
-)
 
 // Sampler implements sampler.Sampler.
 type Sampler struct {
@@ -124,81 +114,6 @@ func (s *Sampler) Candidates(history []sampler.Observation, pending []space.Poin
 		bad = append(bad, t.Vec)
 	}
 	return s.best(n, newDensity(s.axes, good), newDensity(s.axes, thin(bad, mostBad)), picker)
-}
-
-// split parts the history into good points and others: those that meet the
-// measured constraints come first, then those that miss them by least;
-// configurations that failed are among the others (as in Watanabe and Hutter,
-// "c-TPE", 2023, the split is by feasibility before value).
-func (s *Sampler) split() (good, bad []valid.Vec) {
-	var measured []int // positions of trials
-	trials := s.past.Trials()
-	first := 0
-	if len(s.problem.Objectives) > 1 && len(trials) > mostFit {
-		first = len(trials) - mostFit // comparing all pairs grows with the square
-	}
-	for i := first; i < len(trials); i++ {
-		t := &trials[i]
-		switch {
-		case t.Losses != nil || t.Constraints != nil:
-			measured = append(measured, i)
-		case t.Infeasible:
-			bad = append(bad, t.Vec)
-		}
-	}
-	n := min(int(math.Ceil(share*float64(len(measured)))), mostGood)
-	chosen := make([]bool, len(measured))
-	for _, i := range leaders(trials, measured, n) {
-		good, chosen[i] = append(good, trials[measured[i]].Vec), true
-	}
-	for i, at := range measured {
-		if !chosen[i] {
-			bad = append(bad, trials[at].Vec)
-		}
-	}
-	return good, bad
-}
-
-// leaders returns the n best of the measured trials, as positions among those.
-func leaders(trials []sampler.Trial, measured []int, n int) []int {
-	simple := !slices.ContainsFunc(measured, func(i int) bool { return trials[i].Violation != 0 || len(trials[i].Losses) != 1 })
-	if !simple {
-		list := make([]sampler.Trial, len(measured))
-		for k, i := range measured {
-			list[k] = trials[i]
-		}
-		return sampler.Order(list)[:n]
-	}
-	// A short sorted list beats sorting everything.
-	var out []int
-	for i, at := range measured {
-		k := len(out)
-		for k > 0 && trials[at].Losses[0] < trials[measured[out[k-1]]].Losses[0] {
-			k--
-		}
-		if k >= n {
-			continue
-		}
-		if len(out) < n {
-			out = append(out, 0)
-		}
-		copy(out[k+1:], out[k:])
-		out[k] = i
-	}
-	return out
-}
-
-// thin keeps at most n points: the newest half, and evenly spaced older ones.
-func thin(points []valid.Vec, n int) []valid.Vec {
-	if len(points) <= n {
-		return points
-	}
-	older := points[:len(points)-n/2]
-	out := make([]valid.Vec, 0, n)
-	for k := range n - n/2 {
-		out = append(out, older[k*len(older)/(n-n/2)])
-	}
-	return append(out, points[len(points)-n/2:]...)
 }
 
 // best draws candidates from the good points' density and returns the n of the
