@@ -106,7 +106,7 @@ func TestReadyTellsWhatIsMissing(t *testing.T) {
 
 func TestReadyTellsThatMigrationsAreMissing(t *testing.T) {
 	s := apitest.Start(t)
-	require.NoError(t, s.Store.MigrateDown(t.Context()))
+	require.NoError(t, s.Store.MigrateDown(t.Context(), 0))
 	status, _, body := ask(t, "GET", s.URL+"/readyz", "", "")
 	require.Equal(t, 503, status)
 	require.Contains(t, body, `"migrations":"not applied"`)

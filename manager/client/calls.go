@@ -173,8 +173,3 @@ func (c *Client) Drain(ctx context.Context, worker string, drain bool) (v1.Worke
 	}
 	return send[v1.Worker](ctx, c, method, path("workers", worker, "drain"), nil)
 }
-
-// Join returns a worker's access to the bus. The join token is enough.
-func (c *Client) Join(ctx context.Context, worker string) (v1.Credentials, error) {
-	return send[v1.Credentials](ctx, c, http.MethodPost, path("workers", worker, "credentials"), nil)
-}

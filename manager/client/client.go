@@ -54,9 +54,6 @@ func New(base, token string) (*Client, error) {
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// URL is where the manager is.
-func (c *Client) URL() string { return c.base }
-
 // path joins parts of a path under /api/v1, escaped.
 func path(parts ...string) string {
 	for i, p := range parts {

@@ -40,7 +40,7 @@ func TestMigrationsUpDownUp(t *testing.T) {
 	require.NotEmpty(t, before)
 	require.NoError(t, g.CheckSchema(t.Context()))
 	require.NoError(t, g.Migrate(t.Context()), "once more is harmless")
-	require.NoError(t, g.MigrateDown(t.Context()))
+	require.NoError(t, g.MigrateDown(t.Context(), 0))
 	require.Empty(t, g.schema(), "nothing is left")
 	require.ErrorIs(t, g.CheckSchema(t.Context()), store.ErrSchema)
 	require.NoError(t, g.Migrate(t.Context()))
@@ -50,7 +50,7 @@ func TestMigrationsUpDownUp(t *testing.T) {
 
 func TestManagersThatStartTogetherMigrateOnce(t *testing.T) {
 	g := newGround(t)
-	require.NoError(t, g.MigrateDown(t.Context()))
+	require.NoError(t, g.MigrateDown(t.Context(), 0))
 	errs := make([]error, 3)
 	var group sync.WaitGroup
 	for i := range errs {

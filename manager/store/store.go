@@ -86,14 +86,15 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// MigrateDown takes every migration back; all data is lost.
-func (s *Store) MigrateDown(ctx context.Context) error {
+// MigrateDown takes back every migration above a version, and with it what they
+// made room for; 0 loses all data.
+func (s *Store) MigrateDown(ctx context.Context, version int64) error {
 	provider, err := s.provider()
 	if err != nil {
 		return err
 	}
 	defer provider.Close()
-	if _, err := provider.DownTo(ctx, 0); err != nil {
+	if _, err := provider.DownTo(ctx, version); err != nil {
 		return fmt.Errorf("migrating the database down: %w", err)
 	}
 	return nil

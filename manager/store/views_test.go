@@ -47,3 +47,22 @@ func TestViewsTellTheStory(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, marks[row.ID].Best.Number)
 }
+
+// What a task was found to be best by confirmations leads its leaderboard, even
+// where another point had a luckier score.
+func TestTheConfirmedBestLeadsTheLeaderboard(t *testing.T) {
+	g := newGround(t)
+	row := g.create(spec("t", 1))
+	ids := g.queue(row, 3)
+	scores := []float64{5, 3, 4}
+	for i, id := range ids {
+		r := resultOf(g.claim(id), experiment.OutcomeSuccess)
+		r.Scores = scores[i : i+1]
+		require.Equal(t, 1, g.commit(r))
+	}
+	const ranks = `SELECT concat_ws(' ', rank, number) FROM leaderboard ORDER BY rank`
+	require.Equal(t, []string{"1 2", "2 3", "3 1"}, g.lines(ranks), "nothing is confirmed yet")
+	best := 3
+	require.NoError(t, g.FinishTask(t.Context(), row.ID, store.TaskCompleted, "", &best, nil))
+	require.Equal(t, []string{"1 3", "2 2", "3 1"}, g.lines(ranks))
+}

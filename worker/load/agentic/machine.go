@@ -301,9 +301,6 @@ func (m *Machine) Stop() {
 	m.timers = nil
 }
 
-// Skipped is how many turns of a session were over before it began.
-func (m *Machine) Skipped(r Ref) int { return r.tree.sessions[r.stream].skipped }
-
 // timer is a session's next turn waiting for its time.
 type timer struct {
 	Ref
