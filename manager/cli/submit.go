@@ -95,19 +95,27 @@ func (a *app) printSubmitted(list []v1.Task, watch bool) error {
 // watchAll watches tasks one after the other.
 func (a *app) watchAll(ctx context.Context, c *client.Client, list []v1.Task) error {
 	ended := []v1.Task{}
-	var worst error
 	for _, d := range list {
 		d, err := a.watch(ctx, c, d.Name, !a.json)
 		if err != nil {
 			return err
 		}
 		ended = append(ended, d)
-		worst = errors.Join(worst, verdict(d))
 	}
+	return a.printEnded(ended)
+}
+
+// printEnded prints tasks as they ended, with --json, and returns the error of
+// those that did not complete.
+func (a *app) printEnded(list []v1.Task) error {
 	if a.json {
-		if err := a.printJSON(ended); err != nil {
+		if err := a.printJSON(list); err != nil {
 			return err
 		}
+	}
+	var worst error
+	for _, d := range list {
+		worst = errors.Join(worst, verdict(d))
 	}
 	return worst
 }

@@ -57,7 +57,6 @@ func (a *app) waitCommand() *cobra.Command {
 				defer cancel()
 			}
 			ended := []v1.Task{}
-			var worst error
 			for _, ref := range args {
 				d, err := a.watch(limited, c, ref, false)
 				if errors.Is(err, context.DeadlineExceeded) {
@@ -68,14 +67,8 @@ func (a *app) waitCommand() *cobra.Command {
 					return err
 				}
 				ended = append(ended, d)
-				worst = errors.Join(worst, verdict(d))
 			}
-			if a.json {
-				if err := a.printJSON(ended); err != nil {
-					return err
-				}
-			}
-			return worst
+			return a.printEnded(ended)
 		})}
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait at most; 0 means for ever")
 	a.jsonFlag(cmd)

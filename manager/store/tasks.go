@@ -188,30 +188,23 @@ func dependOn(ctx context.Context, tx pgx.Tx, t *Task, name string) error {
 
 // Task finds a task by name or id.
 func (s *Store) Task(ctx context.Context, ref string) (Task, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks WHERE name = $1 OR id::text = $1
-		ORDER BY name = $1 DESC LIMIT 1`, ref)
-	if err != nil {
-		return Task{}, fmt.Errorf("reading a task: %w", err)
-	}
-	t, err := pgx.CollectExactlyOneRow(rows, scanTask)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Task{}, fmt.Errorf("task %q: %w", ref, ErrNotFound)
-	}
-	if err != nil {
-		return Task{}, fmt.Errorf("reading a task: %w", err)
-	}
-	return t, nil
+	return s.task(ctx, fmt.Sprintf("task %q", ref), `name = $1 OR id::text = $1 ORDER BY name = $1 DESC LIMIT 1`, ref)
 }
 
 // TaskNumbered finds a task by its number.
 func (s *Store) TaskNumbered(ctx context.Context, number int64) (Task, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks WHERE number = $1`, number)
+	return s.task(ctx, fmt.Sprintf("task number %d", number), `number = $1`, number)
+}
+
+// task finds the one task that a condition on its argument names.
+func (s *Store) task(ctx context.Context, what, condition string, argument any) (Task, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+taskColumns+` FROM tasks WHERE `+condition, argument)
 	if err != nil {
 		return Task{}, fmt.Errorf("reading a task: %w", err)
 	}
 	t, err := pgx.CollectExactlyOneRow(rows, scanTask)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Task{}, fmt.Errorf("task number %d: %w", number, ErrNotFound)
+		return Task{}, fmt.Errorf("%s: %w", what, ErrNotFound)
 	}
 	if err != nil {
 		return Task{}, fmt.Errorf("reading a task: %w", err)

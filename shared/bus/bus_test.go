@@ -120,18 +120,13 @@ func TestOfferWaitsOncePerExperiment(t *testing.T) {
 	require.NoError(t, err, "once acknowledged, it may be offered again")
 }
 
-func TestQueuesComeAndGo(t *testing.T) {
+func TestQueuesAreMadeOnce(t *testing.T) {
 	_, m, _ := house(t)
 	js := m.JetStream()
 	for range 2 {
 		require.NoError(t, bus.EnsureQueue(t.Context(), js, "q", "high", bus.AckWait))
 	}
 	require.NoError(t, bus.EnsureQueue(t.Context(), js, "q", "low", bus.AckWait), "priorities of a queue stand side by side")
-	for range 2 {
-		require.NoError(t, bus.RemoveQueue(t.Context(), js, "q", "high"))
-	}
-	require.NoError(t, js.DeleteStream(t.Context(), wire.StreamWork))
-	require.NoError(t, bus.RemoveQueue(t.Context(), js, "q", "low"))
 }
 
 func TestRequestAndReply(t *testing.T) {

@@ -201,7 +201,7 @@ func TestFetchWithoutConsumer(t *testing.T) {
 		require.ErrorIs(t, err, bus.ErrNoConsumer, "removed while waiting")
 	})
 	awaitPull(t, m, "q_normal")
-	require.NoError(t, bus.RemoveQueue(t.Context(), m.JetStream(), "q", "normal"))
+	require.NoError(t, m.JetStream().DeleteConsumer(t.Context(), wire.StreamWork, wire.ConsumerName("q", "normal")))
 	wg.Wait()
 }
 

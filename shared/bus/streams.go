@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -115,17 +114,6 @@ func EnsureQueue(ctx context.Context, js jetstream.JetStream, queue, priority st
 		return fmt.Errorf("ensuring consumer %s: %w", name, err)
 	}
 	return nil
-}
-
-// RemoveQueue deletes the consumer of a queue at one priority. Offers that
-// wait there stay in the stream. Removing what is not there is no error.
-func RemoveQueue(ctx context.Context, js jetstream.JetStream, queue, priority string) error {
-	name := wire.ConsumerName(queue, priority)
-	err := js.DeleteConsumer(ctx, wire.StreamWork, name)
-	if err == nil || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	return fmt.Errorf("removing consumer %s: %w", name, err)
 }
 
 // OfferWaits is the code of the jetstream.APIError that answers a second offer

@@ -9,7 +9,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fleetune/fleetune/proto/experiment"
-	"github.com/fleetune/fleetune/proto/task"
 )
 
 func cell(metrics map[string][]float64) experiment.Cell {
@@ -74,26 +73,6 @@ func TestDerive(t *testing.T) {
 
 	c = cell(map[string][]float64{"mean_total_throughput": {0}})
 	require.NotContains(t, Derive(c, 1, 1), "cost_per_million_tokens", "tokens that never came have no price")
-}
-
-// The formula of LLM Autotuner on two cells of which one misses hard.
-func TestLegacy(t *testing.T) {
-	slo := &task.SLO{Terms: []task.SLOTerm{{Metric: "p90_e2e_latency", Threshold: 5, HardFail: true, FailRatio: 0.2}}}
-	good := cell(map[string][]float64{"mean_e2e_latency": {3}, "min_e2e_latency": {1}, "p90_e2e_latency": {6}})
-	bad := cell(map[string][]float64{"mean_e2e_latency": {7}, "min_e2e_latency": {2}, "p90_e2e_latency": {6.1}})
-	missing := experiment.Cell{Missing: "not measured"}
-
-	got, kept := Legacy([]experiment.Cell{good, bad, missing}, slo, 1, 0)
-	require.Equal(t, 1, kept, "0.2 of the threshold is allowed, and no more")
-	require.Equal(t, 3.0, got["mean_e2e_latency"].Median)
-	require.Equal(t, 3.0, got["min_e2e_latency"].Median, "the least of the means")
-
-	got, kept = Legacy([]experiment.Cell{bad}, slo, 1, 0)
-	require.Equal(t, 1, kept, "all are kept where none survives")
-	require.Equal(t, 7.0, got["max_e2e_latency"].Median)
-
-	_, kept = Legacy([]experiment.Cell{missing}, slo, 1, 0)
-	require.Zero(t, kept)
 }
 
 func TestAggregateProperties(t *testing.T) {

@@ -6,7 +6,6 @@ package log
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -65,10 +64,6 @@ func New(w io.Writer, o Options) (zerolog.Logger, error) {
 	}
 	return logger, nil
 }
-
-// Slog makes a slog.Logger that writes to the same place, for libraries that
-// want one.
-func Slog(l zerolog.Logger) *slog.Logger { return slog.New(zerolog.NewSlogHandler(l)) }
 
 // A stamp adds the time. zerolog's own would need its package-level layout
 // changed for milliseconds.

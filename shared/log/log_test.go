@@ -38,16 +38,6 @@ func TestConsoleWithoutColourOffATerminal(t *testing.T) {
 	require.Regexp(t, `^\d\d:\d\d:\d\d\.\d{3} WRN this k=v\n$`, out.String())
 }
 
-func TestSlogWritesToTheSamePlace(t *testing.T) {
-	var out bytes.Buffer
-	l, err := log.New(&out, log.Options{})
-	require.NoError(t, err)
-	log.Slog(l).Warn("from a library", "k", "v")
-	require.Contains(t, out.String(), `"level":"warn"`)
-	require.Contains(t, out.String(), `"k":"v"`)
-	require.Contains(t, out.String(), `"message":"from a library"`)
-}
-
 func TestUnknownOptionsAreRefused(t *testing.T) {
 	var out bytes.Buffer
 	_, err := log.New(&out, log.Options{Level: "loud"})

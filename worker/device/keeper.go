@@ -127,29 +127,3 @@ func (s *Semaphore) settle(ctx context.Context, sl *slot) (reason string, kept b
 	}
 	return "", false
 }
-
-// Clear ends a device's quarantine. It is the operator's word that nothing uses
-// the device any more. The error is ErrUnknown or ErrBusy.
-func (s *Semaphore) Clear(id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.slots, func(sl *slot) bool { return sl.device.ID == id })
-	if i < 0 || s.closed {
-		return fmt.Errorf("%w: %s", ErrUnknown, id)
-	}
-	sl := s.slots[i]
-	if sl.quarantined == "" {
-		return nil
-	}
-	if err := sl.lockAll(); err != nil {
-		return fmt.Errorf("clearing device %s: %w", id, err)
-	}
-	err := sl.clear()
-	sl.unlock()
-	if err != nil {
-		return fmt.Errorf("clearing device %s: %w", id, err)
-	}
-	sl.quarantined = ""
-	s.notify()
-	return nil
-}

@@ -166,24 +166,6 @@ func (s *Semaphore) TryAcquire(need node.Requirements, n int) []*Lease {
 	return leases
 }
 
-// Free says how many leases of need TryAcquire would find, as far as this
-// process knows: a device that another process has just taken counts as free.
-func (s *Semaphore) Free(need node.Requirements) int {
-	need.Devices = max(1, need.Devices)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || need.Devices < s.hold {
-		return 0
-	}
-	n, reserved := 0, s.reserved()
-	for _, sl := range s.slots {
-		if sl.available(need) && !reserved[sl] {
-			n++
-		}
-	}
-	return n / need.Devices
-}
-
 // Changed returns a channel that is closed when more may be free than before,
 // or a device's health changes. Ask for it before looking, wait on it after.
 func (s *Semaphore) Changed() <-chan struct{} {

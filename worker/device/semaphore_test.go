@@ -90,7 +90,7 @@ func until(t *testing.T, s *Semaphore, ok func() bool) {
 
 func TestLeases(t *testing.T) {
 	s := open(t, gpus(3), Config{})
-	if got := s.Free(need(1)); got != 3 {
+	if got := s.free(need(1)); got != 3 {
 		t.Errorf("%d free, want 3", got)
 	}
 	a, b := one(t, s, 2), one(t, s, 1)
@@ -156,7 +156,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 	large := waiting(t.Context(), s, 2)
 	small := waiting(t.Context(), s, 1)
 	a.Release()
-	if got := s.Free(need(1)); got != 0 {
+	if got := s.free(need(1)); got != 0 {
 		t.Errorf("%d free while a large request waits for it", got)
 	}
 	if got := s.TryAcquire(need(1), 1); got != nil {
@@ -198,7 +198,7 @@ func TestAbandonedWaiterLetsOthersPass(t *testing.T) {
 func TestHold(t *testing.T) {
 	s := open(t, gpus(2), Config{})
 	s.Hold(2)
-	if s.Free(need(1)) != 0 || s.TryAcquire(need(1), 1) != nil {
+	if s.free(need(1)) != 0 || s.TryAcquire(need(1), 1) != nil {
 		t.Error("devices held back are given to a small request")
 	}
 	small := waiting(t.Context(), s, 1)
@@ -221,7 +221,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("waiter: %v", got.err)
 	}
 	l.Release()
-	if _, err := s.Acquire(t.Context(), need(1)); !errors.Is(err, ErrClosed) || s.TryAcquire(need(1), 1) != nil || s.Free(need(1)) != 0 {
+	if _, err := s.Acquire(t.Context(), need(1)); !errors.Is(err, ErrClosed) || s.TryAcquire(need(1), 1) != nil || s.free(need(1)) != 0 {
 		t.Errorf("closed: %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -467,9 +467,7 @@ func TestDeadWorkersRunThatCannotBeProvenDead(t *testing.T) {
 	// It stays so for others and after a restart, until an operator clears it.
 	other := open(t, gpus(2), Config{LockFolder: dir, Sweep: func(context.Context, ...string) error { return nil }})
 	until(t, other, func() bool { return health(other) == "quarantined quarantined" })
-	if err := s.Clear("GPU-0"); err != nil {
-		t.Fatal(err)
-	}
+	lift(t, s, dir)
 	if got := health(s); got != "ok quarantined" {
 		t.Errorf("after clearing one: %s", got)
 	}
@@ -478,9 +476,15 @@ func TestDeadWorkersRunThatCannotBeProvenDead(t *testing.T) {
 		t.Errorf("the other worker sees %s", got)
 	}
 	one(t, other, 1).Release()
-	if err := s.Clear("GPU-9"); !errors.Is(err, ErrUnknown) {
-		t.Errorf("unknown device: %v", err)
+}
+
+// lift ends the quarantine of the first GPU, and lets its worker notice.
+func lift(t *testing.T, s *Semaphore, dir string) {
+	t.Helper()
+	if err := ClearQuarantine(t.Context(), dir, gpus(1)[0]); err != nil {
+		t.Fatal(err)
 	}
+	s.Look(t.Context(), found(gpus(2)))
 }
 
 func TestQuarantine(t *testing.T) {
@@ -492,15 +496,13 @@ func TestQuarantine(t *testing.T) {
 	}
 	l.Quarantine("not proven dead")
 	l.Release()
-	if got := health(s); got != "quarantined ok" || s.Free(need(1)) != 1 {
-		t.Errorf("%s, %d free", got, s.Free(need(1)))
+	if got := health(s); got != "quarantined ok" || s.free(need(1)) != 1 {
+		t.Errorf("%s, %d free", got, s.free(need(1)))
 	}
 	// The other device is enough for none but the smaller request.
 	w := waiting(t.Context(), s, 2)
 	one(t, s, 1).Release()
-	if err := s.Clear("GPU-0"); err != nil {
-		t.Fatal(err)
-	}
+	lift(t, s, dir)
 	if got := <-w; got.err != nil {
 		t.Error(got.err)
 	}
@@ -561,8 +563,8 @@ func TestHealth(t *testing.T) {
 	s := open(t, gpus(2), Config{Tagged: func(pid int) bool { return pid == ours }})
 	l := one(t, s, 1)
 	s.Look(t.Context(), found(gpus(1)))
-	if got := health(s); got != "ok missing" || s.Free(need(1)) != 0 {
-		t.Errorf("vanished: %s, %d free", got, s.Free(need(1)))
+	if got := health(s); got != "ok missing" || s.free(need(1)) != 0 {
+		t.Errorf("vanished: %s, %d free", got, s.free(need(1)))
 	}
 	w := waiting(t.Context(), s, 1)
 	s.Look(t.Context(), found(gpus(3)))
@@ -639,4 +641,22 @@ func BenchmarkBoundRun(b *testing.B) {
 			l.Release()
 		}
 	}
+}
+
+// free says how many leases of need TryAcquire would find, as far as this
+// process knows: a device that another process has just taken counts as free.
+func (s *Semaphore) free(need node.Requirements) int {
+	need.Devices = max(1, need.Devices)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || need.Devices < s.hold {
+		return 0
+	}
+	n, reserved := 0, s.reserved()
+	for _, sl := range s.slots {
+		if sl.available(need) && !reserved[sl] {
+			n++
+		}
+	}
+	return n / need.Devices
 }
