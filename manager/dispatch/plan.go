@@ -146,8 +146,12 @@ func (p *planner) refresh(ctx context.Context) error {
 // reload takes in that a task was submitted, paused, resumed or cancelled.
 func (p *planner) reload(ctx context.Context, id uuid.UUID) error {
 	row, err := p.Store.Task(ctx, id.String())
-	if errors.Is(err, store.ErrNotFound) {
-		delete(p.runs, id)
+	if errors.Is(err, store.ErrNotFound) { // it was deleted, or replaced before it began
+		if p.runs[id] != nil {
+			delete(p.runs, id)
+			p.specs.drop(id)
+			p.shareQueues()
+		}
 		return nil
 	}
 	if err != nil {

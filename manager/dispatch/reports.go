@@ -156,6 +156,9 @@ func (t *term) judge(ctx context.Context, sender string, data []byte) (store.Res
 		return result, nil
 	}
 	spec, err := t.specs.get(ctx, r.Task)
+	if errors.Is(err, store.ErrNotFound) {
+		return result, nil // of a task that was deleted: confirmed to its worker, and dropped
+	}
 	if err != nil {
 		return store.Result{}, err
 	}

@@ -21,7 +21,11 @@ type Event struct {
 
 // announce adds an event of kind task and wakes whoever listens once the transaction commits.
 func announce(ctx context.Context, tx pgx.Tx, task uuid.UUID, payload any) error {
-	if _, err := tx.Exec(ctx, `INSERT INTO events (task_id, kind, payload) VALUES ($1, 'task', $2)`, task, payload); err != nil {
+	return announceKind(ctx, tx, task, "task", payload)
+}
+
+func announceKind(ctx context.Context, tx pgx.Tx, task uuid.UUID, kind string, payload any) error {
+	if _, err := tx.Exec(ctx, `INSERT INTO events (task_id, kind, payload) VALUES ($1, $2, $3)`, task, kind, payload); err != nil {
 		return fmt.Errorf("adding an event: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `SELECT pg_notify($1, ''), pg_notify($2, $3)`, ChannelEvents, ChannelTasks, task.String()); err != nil {

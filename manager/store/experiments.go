@@ -180,7 +180,18 @@ func (s *Store) InsertExperiments(ctx context.Context, term int64, task uuid.UUI
 // InsertNotStarted adds the rows of experiments that the task's time-out kept
 // from ever starting, so that every configuration has its row.
 func (s *Store) InsertNotStarted(ctx context.Context, task uuid.UUID, experiments []NewExperiment) error {
-	_, err := s.pool.CopyFrom(ctx, pgx.Identifier{"experiments"},
+	return s.inTx(ctx, func(tx pgx.Tx) error { return insertNotStarted(ctx, tx, task, experiments) })
+}
+
+func insertNotStarted(ctx context.Context, tx pgx.Tx, task uuid.UUID, experiments []NewExperiment) error {
+	tag, err := tx.Exec(ctx, `SELECT 1 FROM tasks WHERE id = $1 FOR KEY SHARE`, task)
+	if err != nil {
+		return fmt.Errorf("adding experiments that never started: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil // it was deleted meanwhile
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"experiments"},
 		[]string{"id", "task_id", "number", "purpose", "parameters", "fidelity", "state", "outcome", "finished_at"},
 		pgx.CopyFromSlice(len(experiments), func(i int) ([]any, error) {
 			e := experiments[i]

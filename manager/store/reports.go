@@ -54,7 +54,8 @@ type resultRow struct {
 // queued, when the lease had run out but nobody else has claimed it yet. An
 // attempt that was handed back, or that failed by its place's fault less than
 // maxInfra times before, queues the experiment again. The result lists the
-// accepted ones; repeats and stale results are absent, and harmless.
+// accepted ones; repeats, stale results and those of tasks that were deleted
+// are absent, and harmless.
 func (s *Store) CommitResults(ctx context.Context, results []Result, maxInfra int) ([]Committed, error) {
 	list := make([]resultRow, 0, len(results))
 	seen := make(map[wire.Attempted]bool, len(results))
@@ -86,6 +87,10 @@ const commitResults = `
 		SELECT * FROM jsonb_to_recordset($1::jsonb) AS r (id uuid, epoch bigint, task uuid, attempt int, worker text, devices text[],
 			started_at timestamptz, finished_at timestamptz, state text, outcome text, handed_back boolean, transient boolean,
 			scores float8[], metrics jsonb, measurement jsonb, failure jsonb, timings jsonb)
+	), there AS (
+		-- The tasks that are there, and stay until this commits. What arrives for
+		-- one that was deleted is dropped.
+		SELECT t.id FROM tasks t WHERE t.id = ANY (SELECT task FROM r) ORDER BY t.id FOR KEY SHARE
 	), locked AS (
 		SELECT e.id, e.infra FROM experiments e
 		WHERE e.id = ANY (SELECT id FROM r) AND e.finished_at IS NULL ORDER BY e.id FOR UPDATE
@@ -121,7 +126,7 @@ const commitResults = `
 			CASE WHEN r.handed_back THEN 'handed_back' ELSE r.outcome END,
 			changed.id IS NOT NULL AND changed.outcome IS NOT NULL AND NOT r.handed_back,
 			r.measurement, r.failure, r.timings
-		FROM r LEFT JOIN changed ON changed.id = r.id AND changed.epoch = r.epoch
+		FROM r JOIN there ON there.id = r.task LEFT JOIN changed ON changed.id = r.id AND changed.epoch = r.epoch
 		-- The lease may have run out before: then the attempt stands there as
 		-- lost, and the late report adds its evidence.
 		ON CONFLICT (experiment_id, epoch) DO UPDATE SET outcome = excluded.outcome, accepted = excluded.accepted,
@@ -169,7 +174,8 @@ func (s *Store) AnnounceProgress(ctx context.Context, numbers map[uuid.UUID][]in
 	}
 	_, err := s.pool.Exec(ctx, `WITH added AS (
 			INSERT INTO events (task_id, kind, payload)
-			SELECT id, 'experiments', payload::jsonb FROM unnest($1::uuid[], $2::text[]) AS e (id, payload))
+			SELECT e.id, 'experiments', payload::jsonb FROM unnest($1::uuid[], $2::text[]) AS e (id, payload)
+			JOIN tasks t ON t.id = e.id)
 		SELECT pg_notify($3, '')`, ids, payloads, ChannelEvents)
 	if err != nil {
 		return fmt.Errorf("announcing progress: %w", err)

@@ -108,38 +108,51 @@ type NewTask struct {
 // and ErrNeverStarts (a dependency failed or was cancelled) leave nothing behind.
 func (s *Store) CreateTask(ctx context.Context, n NewTask) (Task, error) {
 	var created Task
+	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
+		created, err = createTask(ctx, tx, n, nil)
+		return err
+	})
+	return created, err
+}
+
+// createTask stores a task, under a number of its own where none is given.
+func createTask(ctx context.Context, tx pgx.Tx, n NewTask, number *int64) (Task, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Task{}, fmt.Errorf("making a task id: %w", err)
 	}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		if n.Bundle != nil {
-			if _, err := tx.Exec(ctx, `INSERT INTO bundles (digest, data) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-				n.Spec.Bundle(), n.Bundle); err != nil {
-				return fmt.Errorf("storing the bundle: %w", err)
-			}
+	if digest := n.Spec.Bundle(); digest != "" && n.Bundle != nil {
+		// Changed or not, the row is locked: contents that a task which is being
+		// deleted leaves behind are kept, or stored anew.
+		if _, err := tx.Exec(ctx, `INSERT INTO bundles AS b (digest, data) VALUES ($1, $2)
+			ON CONFLICT (digest) DO UPDATE SET created_at = b.created_at`, digest, n.Bundle); err != nil {
+			return Task{}, fmt.Errorf("storing the bundle: %w", err)
 		}
-		rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen, search, cause, paused_at)
-			VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $11 THEN 'paused' ELSE 'running' END, $7, $8,
-				CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END, $10,
-				CASE WHEN $11 THEN 'waits to be started' ELSE '' END, CASE WHEN $11 THEN now() END) RETURNING `+taskColumns,
-			id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen, n.Search, n.Paused)
-		if err != nil {
-			return err
-		}
-		if created, err = pgx.CollectExactlyOneRow(rows, scanTask); err != nil {
-			var pgErr *pgconn.PgError
-			if errors.As(err, &pgErr) && pgErr.ConstraintName == "tasks_name_key" {
-				return fmt.Errorf("%w: %s", ErrTaskExists, n.Spec.Name)
-			}
-			return fmt.Errorf("storing the task: %w", err)
-		}
-		if err := depend(ctx, tx, &created, n.Spec.DependsOn); err != nil {
-			return err
-		}
-		return announce(ctx, tx, created.ID, map[string]any{"state": created.State, "name": created.Name})
-	})
-	return created, err
+	}
+	rows, err := tx.Query(ctx, `INSERT INTO tasks (id, name, spec, source, kind, priority, state, planned, records, records_frozen, search, cause, paused_at, number)
+		OVERRIDING SYSTEM VALUE
+		VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $11 THEN 'paused' ELSE 'running' END, $7, $8,
+			CASE WHEN $8::jsonb IS NOT NULL THEN $9::jsonb END, $10,
+			CASE WHEN $11 THEN 'waits to be started' ELSE '' END, CASE WHEN $11 THEN now() END,
+			coalesce($12, nextval(pg_get_serial_sequence('tasks', 'number')))) RETURNING `+taskColumns,
+		id, n.Spec.Name, n.Spec, n.Source, n.Spec.Kind(), n.Spec.Priority, n.Planned, n.Served, n.Frozen, n.Search, n.Paused, number)
+	if err != nil {
+		return Task{}, fmt.Errorf("storing the task: %w", err)
+	}
+	created, err := pgx.CollectExactlyOneRow(rows, scanTask)
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.ConstraintName == "tasks_name_key":
+		return Task{}, fmt.Errorf("%w: %s", ErrTaskExists, n.Spec.Name)
+	case errors.As(err, &pgErr) && pgErr.ConstraintName == "tasks_bundle_fkey":
+		return Task{}, fmt.Errorf("the files of task %s: %w", n.Spec.Name, ErrNotFound)
+	case err != nil:
+		return Task{}, fmt.Errorf("storing the task: %w", err)
+	}
+	if err := depend(ctx, tx, &created, n.Spec.DependsOn); err != nil {
+		return Task{}, err
+	}
+	return created, announce(ctx, tx, created.ID, map[string]any{"state": created.State, "name": created.Name})
 }
 
 // depend records a new task's dependencies and makes it wait for those that

@@ -51,21 +51,14 @@ func Once(ctx context.Context, db *store.Store, log zerolog.Logger) error {
 		}
 		done := 0
 		for _, t := range list {
-			added, err := record(ctx, db, t)
-			switch {
-			case errors.Is(err, errEarly):
+			err := Task(ctx, db, t, log)
+			if errors.Is(err, ErrEarly) {
 				continue
-			case errors.Is(err, errUnusable):
-				log.Warn().Err(err).Str("task", t.Name).Msg("a task leaves no records")
-			case err != nil:
-				return fmt.Errorf("recording task %s: %w", t.Name, err)
 			}
-			if err := db.MarkRecorded(ctx, t.ID); err != nil {
+			if err != nil {
 				return err
 			}
-			if done++; added > 0 {
-				log.Info().Str("task", t.Name).Int("records", added).Msg("measurements recorded")
-			}
+			done++
 		}
 		if done == 0 {
 			return nil
@@ -73,12 +66,31 @@ func Once(ctx context.Context, db *store.Store, log zerolog.Logger) error {
 	}
 }
 
+// Task records one task that has ended and of which nothing runs any more.
+// ErrEarly says that it has to wait.
+func Task(ctx context.Context, db *store.Store, t store.Task, log zerolog.Logger) error {
+	added, err := record(ctx, db, t)
+	switch {
+	case errors.Is(err, errUnusable):
+		log.Warn().Err(err).Str("task", t.Name).Msg("a task leaves no records")
+	case err != nil:
+		return fmt.Errorf("recording task %s: %w", t.Name, err)
+	}
+	if err := db.MarkRecorded(ctx, t.ID); err != nil {
+		return err
+	}
+	if added > 0 {
+		log.Info().Str("task", t.Name).Int("records", added).Msg("measurements recorded")
+	}
+	return nil
+}
+
 // settle is how long after a task's end its workers are waited for: what a
 // worker's node is like is written some seconds after it joined.
 const settle = time.Minute
 
-// errEarly says that the place of an experiment may still become known.
-var errEarly = errors.New("a worker of the task is not known yet")
+// ErrEarly says that the place of an experiment may still become known.
+var ErrEarly = errors.New("a worker of the task is not known yet")
 
 // errUnusable says that a task's spec gives no key, now or ever.
 var errUnusable = errors.New("the task has no key for records")
@@ -101,7 +113,7 @@ func record(ctx context.Context, db *store.Store, t store.Task) (int, error) {
 		var batch []records.Record
 		for _, m := range list {
 			if m.Node == nil && m.Record == nil && m.Worker != nil && t.FinishedAt != nil && time.Since(*t.FinishedAt) < settle {
-				return total, errEarly
+				return total, ErrEarly
 			}
 			r, ok, err := recordOf(t, m, digest)
 			if err != nil {
