@@ -110,6 +110,8 @@ func (a *API) routes() (http.Handler, *huma.OpenAPI) {
 	api := huma.NewGroup(described, v1.Base)
 	a.taskRoutes(api)
 	a.submitRoutes(api)
+	a.deletingRoutes(api)
+	a.retryRoutes(api)
 	a.experimentRoutes(api)
 	a.logRoutes(api)
 	a.loadRoutes(api)

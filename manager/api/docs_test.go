@@ -22,7 +22,7 @@ func TestDocumentationNamesEveryField(t *testing.T) {
 		documented[m[1]] = true
 	}
 	for _, document := range []any{v1.Task{}, v1.Counts{}, v1.Baseline{}, v1.Best{}, v1.Speedup{}, v1.Submission{}, v1.Submitted{},
-		v1.Source{}, v1.Experiment{}, v1.Metric{}, v1.Error{}, v1.Attempt{}, v1.Sampled{}, v1.LogChunk{}, v1.Worker{}, v1.Device{},
+		v1.Source{}, v1.Deletion{}, v1.Retry{}, v1.Experiment{}, v1.Metric{}, v1.Error{}, v1.Attempt{}, v1.Sampled{}, v1.LogChunk{}, v1.Worker{}, v1.Device{},
 		v1.Held{}, v1.Credentials{}, v1.Event{}, v1.Why{}, v1.Cause{}, v1.Obstacle{}, v1.Problem{}, v1.Finding{},
 		v1.Record{}, v1.Winner{}, v1.Import{}, v1.RecordFile{}, v1.Pin{}, v1.Served{}, records.Difference{}, records.Dropped{},
 		v1.Comparison{}, v1.Side{}, v1.Disparity{}, v1.Aligned{}, v1.Contrast{}, v1.Compared{}, v1.CellContrast{}, v1.Serving{}, v1.Cell{}, v1.Promise{}, v1.Recipe{}, v1.Engine{}, v1.Field{}, v1.Arguments{}, v1.Argument{}, v1.Preset{}, v1.PresetFile{}, v1.PresetDraft{}, v1.PresetMerge{}, v1.PresetMerged{}, v1.Insight{}, v1.Influence{}, v1.Level{}, v1.Progress{}, v1.Tradeoff{}, v1.LoadOrder{}, v1.LoadState{}, v1.LoadShare{}, v1.LoadPart{}} {

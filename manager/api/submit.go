@@ -49,48 +49,24 @@ type submitAnswer struct {
 }
 
 func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error) {
+	return a.accept(ctx, s, a.store.CreateTask)
+}
+
+// accept checks what was handed in and gives it to keep, unless it is checked only.
+func (a *API) accept(ctx context.Context, s v1.Submission, keep func(context.Context, store.NewTask) (store.Task, error)) (v1.Submitted, error) {
+	n, answer, err := a.prepare(s)
+	if err != nil || s.DryRun {
+		return answer, err
+	}
+	if err := a.freeze(ctx, &n); err != nil {
+		return answer, err
+	}
 	name := path.Base(filepath.ToSlash(s.File))
-	spec, problems := task.Decode(name, []byte(s.Source))
-	answer := v1.Submitted{Warnings: []v1.Finding{}}
-	var wrong []v1.Finding
-	for _, p := range problems {
-		if p.Severity == task.Error {
-			wrong = append(wrong, finding(p))
-		} else {
-			answer.Warnings = append(answer.Warnings, finding(p))
-		}
-	}
-	if spec == nil {
-		return answer, refused(name, wrong, answer.Warnings)
-	}
-	if s.Name != "" {
-		if !validName(s.Name) {
-			return answer, refused("name", []v1.Finding{{Field: "name", Severity: "error",
-				Message: fmt.Sprintf("%q cannot be a task's name", s.Name), Expected: "lower-case letters, digits and dashes, 63 at most, a letter or digit first and last"}}, nil)
-		}
-		spec.Rename(s.Name)
-	}
-	data, err := attach(spec, s.Bundle)
-	if err != nil {
-		return answer, refused(name, []v1.Finding{{File: name, Field: "command.files", Severity: "error", Message: err.Error()}}, answer.Warnings)
-	}
-	rehearsal, err := check(name, s.Source, spec, data, &answer)
-	if err != nil {
-		return answer, err
-	}
-	if s.DryRun {
-		return answer, nil
-	}
-	served, frozen, err := reuse.Freeze(ctx, a.store, spec)
-	if err != nil {
-		return answer, err
-	}
-	if served != nil && served.Note != "" && served.Note != reuse.None {
+	if served := n.Served; served != nil && served.Note != "" && served.Note != reuse.None {
 		answer.Warnings = append(answer.Warnings, v1.Finding{File: name, Field: "records.reuse", Severity: string(task.Warning),
 			Message: "nothing is answered from records: " + served.Note})
 	}
-	created, err := a.store.CreateTask(ctx, store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Served: served, Frozen: frozen,
-		Search: searchOf(&rehearsal), Paused: s.Paused})
+	created, err := keep(ctx, n)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
 		return answer, refused(name, []v1.Finding{{File: name, Field: "depends_on", Severity: "error", Message: err.Error()}}, answer.Warnings)
 	}
@@ -105,6 +81,45 @@ func (a *API) submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
 	return answer, nil
 }
 
+// prepare decodes and checks a submission; the answer has its warnings.
+func (a *API) prepare(s v1.Submission) (store.NewTask, v1.Submitted, error) {
+	name := path.Base(filepath.ToSlash(s.File))
+	spec, problems := task.Decode(name, []byte(s.Source))
+	answer := v1.Submitted{Warnings: []v1.Finding{}}
+	var wrong []v1.Finding
+	for _, p := range problems {
+		if p.Severity == task.Error {
+			wrong = append(wrong, finding(p))
+		} else {
+			answer.Warnings = append(answer.Warnings, finding(p))
+		}
+	}
+	if spec == nil {
+		return store.NewTask{}, answer, refused(name, wrong, answer.Warnings)
+	}
+	if s.Name != "" {
+		if !validName(s.Name) {
+			return store.NewTask{}, answer, refusedName(s.Name)
+		}
+		spec.Rename(s.Name)
+	}
+	data, err := attach(spec, s.Bundle)
+	if err != nil {
+		return store.NewTask{}, answer, refused(name, []v1.Finding{{File: name, Field: "command.files", Severity: "error", Message: err.Error()}}, answer.Warnings)
+	}
+	rehearsal, err := check(name, s.Source, spec, data, &answer)
+	if err != nil {
+		return store.NewTask{}, answer, err
+	}
+	return store.NewTask{Spec: spec, Source: s.Source, Planned: rehearsal.Planned, Bundle: data, Search: searchOf(&rehearsal), Paused: s.Paused}, answer, nil
+}
+
+func refusedName(name string) error {
+	return refused("name", []v1.Finding{{Field: "name", Severity: "error",
+		Message:  fmt.Sprintf("%q cannot be a task's name", name),
+		Expected: fmt.Sprintf("lower-case letters, digits and dashes, %d at most, a letter or digit first and last", longestName)}}, nil)
+}
+
 // searchOf keeps what a rehearsal says of the search.
 func searchOf(r *rehearse.Rehearsal) *store.Search {
 	s := &store.Search{How: r.How, Exact: r.Exact}
@@ -117,7 +132,10 @@ func searchOf(r *rehearse.Rehearsal) *store.Search {
 // taskName is what a task file's task_name must match as well.
 var taskName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
-func validName(name string) bool { return len(name) <= 63 && taskName.MatchString(name) }
+// longestName is a task's, in bytes.
+const longestName = 63
+
+func validName(name string) bool { return len(name) <= longestName && taskName.MatchString(name) }
 
 func finding(p task.Problem) v1.Finding {
 	return v1.Finding{File: p.File, Line: p.Line, Column: p.Column, Field: p.Field, Severity: string(p.Severity),

@@ -246,7 +246,7 @@ func (a *API) refuseChange(ctx context.Context, t store.Task, wanted store.TaskS
 	}
 	next := "fleetune show " + t.Name + " tells how it stands"
 	if state.Final() {
-		next = "a task that has ended stays so; submit it again under another name"
+		next = "a task that has ended stays so; fleetune retry " + t.Name + " hands it in again"
 	}
 	return problem(http.StatusConflict, next, "task %s is %s, so it cannot become %s", t.Name, state, wanted)
 }

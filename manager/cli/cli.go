@@ -95,7 +95,7 @@ that "fleetune up" runs on this machine.`,
 			root.AddCommand(c)
 		}
 	}
-	group("tasks", a.submitCommand(), a.waitCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.applyCommand(), a.presetsCommand(), a.convertCommand())
+	group("tasks", a.submitCommand(), a.waitCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.deleteCommand(), a.applyCommand(), a.presetsCommand(), a.convertCommand())
 	group("look", a.tasksCommand(), a.showCommand(), a.experimentsCommand(), a.bestCommand(), a.watchCommand(), a.logsCommand(),
 		a.insightCommand(), a.recordsCommand(), a.whyCommand(), a.compareCommand(), a.reportCommand(), a.exportCommand())
 	group("fleet", a.workersCommand(), a.drainCommand())

@@ -73,6 +73,22 @@ func (c *Client) Cancel(ctx context.Context, ref, cause string) (v1.Task, error)
 	return send[v1.Task](ctx, c, http.MethodPost, path("tasks", ref, "cancel"), v1.Change{Cause: cause})
 }
 
+// Delete deletes a task that has ended; a dry run tells what would go.
+func (c *Client) Delete(ctx context.Context, ref string, dry bool) (v1.Deletion, error) {
+	var d v1.Deletion
+	q := url.Values{}
+	if dry {
+		q.Set("dry_run", "true")
+	}
+	err := c.call(ctx, http.MethodDelete, path("tasks", ref), q, nil, &d)
+	return d, err
+}
+
+// Retry hands a task's file in again, under another name.
+func (c *Client) Retry(ctx context.Context, ref string, how v1.Retry) (v1.Task, error) {
+	return send[v1.Task](ctx, c, http.MethodPost, path("tasks", ref, "retry"), how)
+}
+
 // Experiments returns a page of a task's experiments, by number.
 func (c *Client) Experiments(ctx context.Context, ref string, l Listing) (v1.Page[v1.Experiment], error) {
 	return get[v1.Page[v1.Experiment]](ctx, c, path("tasks", ref, "experiments"), l.query())

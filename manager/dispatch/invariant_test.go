@@ -351,3 +351,31 @@ echo "the key is $KEY" >&2; exit 3`+"\n")
 	require.NoError(t, err)
 	require.NotContains(t, attempts[0].Failure.LogTail, secret)
 }
+
+// What arrives for a task that was deleted is confirmed, so that its worker
+// stops to tell of it, and changes nothing.
+func TestReportOfADeletedTaskIsDropped(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, 30*time.Second)
+	p := s.puppet("p1")
+	p.beat()
+	row := s.submit(noop("gone", 1))
+	s.until("it is queued", func() bool { return len(s.experiments(row)) == 1 })
+	g := p.takes(s.experiments(row)[0].ID)
+	first := p.result(row.ID, g, "noop")
+	p.report(first)
+	p.confirmed(1)
+	s.await("gone")
+	require.NoError(t, s.store.MarkRecorded(t.Context(), row.ID))
+	_, err := s.store.DeleteTask(t.Context(), row.ID, "by the test")
+	require.NoError(t, err)
+	late := first
+	late.Epoch++
+	failed := late
+	failed.Epoch, failed.Outcome, failed.Measurement = late.Epoch+1, experiment.OutcomeFailed, nil
+	p.report(first, late, failed)
+	p.confirmed(3)
+	left, err := s.store.Attempts(t.Context(), g.Experiment)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}

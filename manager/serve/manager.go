@@ -17,13 +17,16 @@ import (
 	v1 "github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/dispatch"
 	"github.com/fleetune/fleetune/manager/records/keeper"
+	"github.com/fleetune/fleetune/manager/retire"
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/fleetune/fleetune/shared/log"
 	"github.com/fleetune/fleetune/shared/metrics"
 	"github.com/fleetune/fleetune/shared/natsd"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -42,6 +45,8 @@ type Manager struct {
 	// WorkerBus is the bus's URL as workers reach it; Bus.URL by default.
 	WorkerBus string
 	Lease     time.Duration
+	// KeepTasks is how long tasks are kept after their end; 0 keeps them for ever.
+	KeepTasks time.Duration
 	Version   string
 	Log       zerolog.Logger
 }
@@ -84,6 +89,12 @@ func (m Manager) Run(ctx context.Context, ready func()) error {
 		keeper.Run(ctx, db, m.Log)
 		return nil
 	})
+	if m.KeepTasks > 0 {
+		group.Go(func() error {
+			retire.Retirer{Store: db, JetStream: b.JetStream(), Log: m.Log}.Run(ctx, m.KeepTasks)
+			return nil
+		})
+	}
 	group.Go(func() error { return ignoreEnd(ctx, api.Serve(ctx, m.Listener, served.Handler(), m.Log)) })
 	if ready != nil {
 		ready()
@@ -139,6 +150,7 @@ func (m Manager) credentials() func(context.Context, string) (v1.Credentials, er
 func managerCommand(version string) *cobra.Command {
 	var nats, workerNats, postgres, listen, tokenFile, joinFile, secretFile, credsFile, level string
 	var lease time.Duration
+	var keep task.Duration
 	cmd := &cobra.Command{
 		Use:   "manager",
 		Short: "Run a manager against a NATS server and a PostgreSQL of your own",
@@ -156,7 +168,10 @@ that its password need not stand in the process list.`,
 			if err != nil {
 				return err
 			}
-			m := Manager{Postgres: postgres, WorkerBus: workerNats, Lease: lease, Version: version, Log: logger}
+			if keep < 0 {
+				return errNegativeKeep
+			}
+			m := Manager{KeepTasks: time.Duration(keep), Postgres: postgres, WorkerBus: workerNats, Lease: lease, Version: version, Log: logger}
 			if m.Postgres == "" {
 				m.Postgres = os.Getenv("FLEETUNE_POSTGRES")
 			}
@@ -198,11 +213,20 @@ that its password need not stand in the process list.`,
 	flags.StringVar(&secretFile, "secret-file", "", "file with the secret of a server run by fleetune nats")
 	flags.StringVar(&credsFile, "creds", "", "NATS credentials file, for a server of your own")
 	flags.DurationVar(&lease, "lease", 30*time.Second, "how long an attempt survives without a sign of life from its worker")
+	keepTasksFlag(flags, &keep)
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	if err := cmd.MarkFlagRequired("token-file"); err != nil {
 		panic(err) // the flag is declared above
 	}
 	return cmd
+}
+
+// errNegativeKeep refuses what would delete tasks before their end.
+var errNegativeKeep = errors.New("--keep-tasks takes a time such as 90d")
+
+func keepTasksFlag(flags *pflag.FlagSet, keep *task.Duration) {
+	flags.Var(keep, "keep-tasks", "delete tasks that ended longer ago, such as 90d; tuning records stay (default: keep all)")
+	flags.Lookup("keep-tasks").DefValue = "" // said in words
 }
 
 // readSecret reads a one-line secret from a file that others cannot read.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fleetune/fleetune/manager/local"
 	"github.com/fleetune/fleetune/proto/node"
+	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/bus"
 	"github.com/fleetune/fleetune/shared/log"
 	"github.com/fleetune/fleetune/shared/natsd"
@@ -26,6 +27,7 @@ type upFlags struct {
 	slots       int
 	noWorker    bool
 	lease       time.Duration
+	keep        task.Duration
 	version     string
 }
 
@@ -57,11 +59,15 @@ the second hands them back: they go on when Fleetune is up again.`,
 	f.engines.Flags(flags)
 	flags.BoolVar(&f.noWorker, "no-worker", false, "run no worker on this machine")
 	flags.DurationVar(&f.lease, "lease", 30*time.Second, "how long an attempt survives without a sign of life from its worker")
+	keepTasksFlag(flags, &f.keep)
 	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
 
 func (f *upFlags) run(ctx context.Context) (err error) {
+	if f.keep < 0 {
+		return errNegativeKeep
+	}
 	if f.Log, err = log.New(os.Stderr, log.Options{Level: f.level}); err != nil {
 		return err
 	}
@@ -87,7 +93,7 @@ func (f *upFlags) manager(ctx context.Context, e local.Environment, ready func()
 	m := Manager{
 		Postgres: e.DatabaseURL, Listener: e.Listener, Token: e.Token, JoinToken: e.JoinToken, Secret: e.BusSecret, WorkerBus: e.PublicBusURL,
 		Bus:   f.bus(e, natsd.ManagerUser, natsd.ManagerPassword(e.BusSecret)),
-		Lease: f.lease, Version: f.version, Log: f.part("manager"),
+		Lease: f.lease, KeepTasks: time.Duration(f.keep), Version: f.version, Log: f.part("manager"),
 	}
 	// The manager stays until the worker, which stops first, has said goodbye.
 	return m.Run(ctx, ready)

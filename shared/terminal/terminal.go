@@ -46,6 +46,12 @@ func Open(f *os.File, getenv func(string) string) Screen {
 	return s
 }
 
+// Asks says whether somebody can be asked: what is read comes from a terminal.
+func Asks(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // Clean makes text from outside safe to print on one line: control characters,
 // escapes and marks that turn the writing direction become a replacement sign,
 // line ends and tabs a blank.

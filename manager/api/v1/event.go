@@ -8,8 +8,8 @@ import (
 )
 
 // An Event is something that happened to a task: kind "task" (its status
-// changed; payload state, cause, name) or "experiments" (results came in;
-// payload numbers).
+// changed; payload state, cause, name), "experiments" (results came in;
+// payload numbers) or "deleted" (it is gone; payload name, cause and what went).
 type Event struct {
 	ID      int64           `json:"id" doc:"what Last-Event-ID resumes behind"`
 	Task    *uuid.UUID      `json:"task"`
