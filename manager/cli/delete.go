@@ -50,7 +50,8 @@ before anything is deleted; elsewhere --yes is needed.`,
 	})
 	flags := cmd.Flags()
 	flags.StringSliceVar(&how.statuses, "status", nil, "all tasks with these statuses: completed, failed, cancelled")
-	completeFlag(cmd, "status", finals...)
+	// An error would say that there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(finals, cobra.ShellCompDirectiveNoFileComp))
 	flags.Var(&how.olderThan, "older-than", "all tasks that ended longer ago, such as 30d or 12h")
 	flags.Lookup("older-than").DefValue = "" // none
 	flags.BoolVar(&how.dry, "dry-run", false, "show what would go; delete nothing")
