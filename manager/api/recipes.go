@@ -13,7 +13,6 @@ import (
 	"github.com/fleetune/fleetune/manager/store"
 	"github.com/fleetune/fleetune/proto/node"
 	"github.com/fleetune/fleetune/proto/space"
-	"github.com/fleetune/fleetune/shared/engine"
 	"github.com/fleetune/fleetune/shared/terminal"
 )
 
@@ -62,15 +61,15 @@ func (a *API) recipe(ctx context.Context, ref string, number int, format recipe.
 	out.Text, err = draft.Write(format)
 	switch {
 	case errors.Is(err, recipe.ErrImage):
-		return v1.Recipe{}, problem(http.StatusConflict, "name one with --image NAME:TAG", "%s", err)
+		return v1.Recipe{}, problem(http.StatusConflict, "name one: --image IMAGE, or image: IMAGE in the task file", "%s", err)
 	case errors.Is(err, recipe.ErrImpossible):
 		return v1.Recipe{}, problem(http.StatusConflict, "choose another --as", "%s", err)
 	}
 	return out, err
 }
 
-// place tells a recipe on what the experiment ran: whose devices, and where an
-// engine that was a process of the node had its model.
+// place tells a recipe on what the experiment ran: whose devices, and where its
+// worker had the model.
 func (a *API) place(ctx context.Context, t store.Task, number int, r *recipe.Recipe) error {
 	where, err := a.store.MeasuredExperiments(ctx, t.ID, number-1, 1)
 	if err != nil {
@@ -82,15 +81,12 @@ func (a *API) place(ctx context.Context, t store.Task, number int, r *recipe.Rec
 	} else {
 		r.Vendor = vendor(where, "")
 	}
-	if s.Launcher != "local" || s.Simulate != nil {
-		return nil
-	}
 	measured, err := a.store.Measurements(ctx, t.ID, []int{number})
 	if err != nil {
 		return err
 	}
 	if m := measured[number]; m != nil && m.Serving != nil {
-		r.ModelPath = engine.ModelIn(m.Serving.Command)
+		r.ModelPath = m.Serving.ModelPath
 	}
 	return nil
 }

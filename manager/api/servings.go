@@ -26,7 +26,7 @@ func servingDocument(t store.Task, m *experiment.Measurement) *v1.Serving {
 	}
 	s := m.Serving
 	d := &v1.Serving{Cells: cellDocuments(t, s.Cells), Simulated: s.Simulated, WorldSize: s.WorldSize, Command: orEmpty(s.Command),
-		Image: s.Image, ImageDigest: s.ImageDigest, Version: s.Version, Effective: orNone(s.Effective), Notes: orEmpty(s.Notes),
+		ModelPath: s.ModelPath, Image: s.Image, ImageDigest: s.ImageDigest, Version: s.Version, Effective: orNone(s.Effective), Notes: orEmpty(s.Notes),
 		LoadSeconds: s.LoadSeconds}
 	if len(s.Reference) > 0 {
 		d.Reference = cellDocuments(t, s.Reference)

@@ -34,7 +34,7 @@ func (r *recipeChoice) flags(cmd *cobra.Command) {
 }
 
 func (r *recipeChoice) fetch(ctx context.Context, c *client.Client, task string) (v1.Recipe, error) {
-	return c.Recipe(ctx, task, r.format, r.experiment, r.port, r.image)
+	return c.Recipe(ctx, task, client.RecipeWish{Format: r.format, Experiment: r.experiment, Port: r.port, Image: r.image})
 }
 
 // printRecipe prints the text alone, so that it can be piped.

@@ -8,18 +8,28 @@ import (
 	"github.com/fleetune/fleetune/manager/api/v1"
 )
 
-// Recipe returns a configuration in a form in which it will be run. Experiment
-// 0 is the task's best, port 0 the usual one, and so is no image.
-func (c *Client) Recipe(ctx context.Context, ref, format string, experiment, port int, image string) (v1.Recipe, error) {
-	q := url.Values{"format": {format}}
-	if image != "" {
-		q.Set("image", image)
+// A RecipeWish says which configuration of a task is wanted, and how.
+type RecipeWish struct {
+	Format string
+	// Experiment by its number; 0 is the task's best.
+	Experiment int
+	// Port that the engine will serve on; 0 is the usual one.
+	Port int
+	// Image of the engine; empty is the one that is known.
+	Image string
+}
+
+// Recipe returns a configuration in a form in which it will be run.
+func (c *Client) Recipe(ctx context.Context, ref string, w RecipeWish) (v1.Recipe, error) {
+	q := url.Values{"format": {w.Format}}
+	if w.Experiment > 0 {
+		q.Set("experiment", strconv.Itoa(w.Experiment))
 	}
-	if experiment > 0 {
-		q.Set("experiment", strconv.Itoa(experiment))
+	if w.Port > 0 {
+		q.Set("port", strconv.Itoa(w.Port))
 	}
-	if port > 0 {
-		q.Set("port", strconv.Itoa(port))
+	if w.Image != "" {
+		q.Set("image", w.Image)
 	}
 	return get[v1.Recipe](ctx, c, path("tasks", ref, "recipe"), q)
 }

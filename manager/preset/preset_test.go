@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/fleetune/fleetune/shared/engine"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -42,18 +40,6 @@ func TestSystemPresets(t *testing.T) {
 	}
 	require.Equal(t, map[string]float64{"memory-efficient": 2, "high-throughput": 2, "low-latency": 2, "balanced": 4,
 		"vllm-performance-tuning": 648, "sglang-performance-tuning": 20736}, sizes)
-}
-
-// The newest version that is known of each engine takes what its presets set.
-func TestSystemPresetsAreOfToday(t *testing.T) {
-	for _, p := range System() {
-		e, err := engine.Lookup(p.Runtime)
-		require.NoError(t, err)
-		for _, axis := range p.Parameters {
-			_, known := e.Flag(axis.Name)
-			assert.True(t, known, "%s: %s %s does not know %s", p.Name, e.Name(), e.Version(), axis.Name)
-		}
-	}
 }
 
 func TestMerge(t *testing.T) {

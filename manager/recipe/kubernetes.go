@@ -12,10 +12,13 @@ import (
 func expandable(words []string) []string {
 	out := make([]string, len(words))
 	for i, w := range words {
-		out[i] = strings.ReplaceAll(w, "$(", "$$(")
+		out[i] = expanded(w)
 	}
 	return out
 }
+
+// expanded is a text that Kubernetes turns into the given one.
+func expanded(text string) string { return strings.ReplaceAll(text, "$(", "$$(") }
 
 // kubernetes is a Deployment with its Service.
 func (r Recipe) kubernetes() (string, error) {
@@ -73,7 +76,7 @@ func (r Recipe) podContainer() doc {
 func (r Recipe) podEnv() []doc {
 	var env []doc
 	for name, value := range sorted(r.env()) {
-		env = append(env, doc{pair("name", name), pair("value", value)})
+		env = append(env, doc{pair("name", name), pair("value", expanded(value))})
 	}
 	for name, secret := range sorted(r.secrets()) {
 		env = append(env, doc{pair("name", name), pair("valueFrom", doc{pair("secretKeyRef", doc{pair("name", secret), pair("key", "value")})})})
@@ -92,14 +95,10 @@ func (r Recipe) storage() *task.Storage {
 // modelInPod is the model as the engine sees it in a pod: in the volume, where
 // the launcher of the experiments has it.
 func (r Recipe) modelInPod() string {
-	s, id := r.storage(), r.plan.Model.ID
-	switch {
-	case s == nil:
-		return r.model().inside
-	case path.IsAbs(id) || s.Subpath != "":
-		return s.MountPath
+	if s := r.storage(); s != nil {
+		return s.Model(r.plan.Model.ID)
 	}
-	return path.Join(s.MountPath, id)
+	return r.model().inside
 }
 
 // modelVolume is the volume that has the model, and where it is mounted; nil

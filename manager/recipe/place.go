@@ -31,12 +31,16 @@ type place struct {
 	file    bool   // outside is a file
 }
 
-// source is the model outside containers.
+// cached is in the path of whatever a hub's own library keeps.
+const cached = "/models--"
+
+// source is the model outside containers: where the worker had it, but for what
+// it keeps of a hub, which any other machine fetches for itself.
 func (r Recipe) source() string {
-	if r.ModelPath != "" {
-		return r.ModelPath
+	if r.ModelPath == "" || strings.Contains(r.ModelPath, cached) {
+		return r.plan.Model.ID
 	}
-	return r.plan.Model.ID
+	return r.ModelPath
 }
 
 // model is the model's place. A hub's id has a slash in its middle; a name
@@ -68,13 +72,32 @@ func (r Recipe) vendor() string {
 			return gpu.Vendor()
 		}
 	}
-	if wanted := r.Task.Resources.Accelerator; wanted == node.CPU || wanted == amd {
+	wanted := strings.ToLower(r.Task.Resources.Accelerator)
+	if wanted == node.CPU || wanted == amd {
 		return wanted
 	}
 	if r.Vendor != "" {
 		return r.Vendor
 	}
+	if r.onlyAMD() {
+		return amd
+	}
 	return nvidia
+}
+
+// onlyAMD says that of the GPUs that are known the task accepts AMD's alone, as
+// it does when it names a model.
+func (r Recipe) onlyAMD() bool {
+	found := false
+	for _, gpu := range hardware.Table() {
+		if r.Task.Resources.Accepts(node.Device{Vendor: gpu.Vendor(), Model: gpu.Product, Memory: gpu.Memory, Health: node.Healthy}) {
+			if gpu.Vendor() != amd {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
 }
 
 // resource is what the devices are called in a cluster; empty on CPUs.
@@ -86,4 +109,15 @@ func (r Recipe) resource() string {
 		return "amd.com/gpu"
 	}
 	return "nvidia.com/gpu"
+}
+
+// hardware is what an image is for, in words.
+func (r Recipe) hardware() string {
+	switch r.vendor() {
+	case node.CPU:
+		return "a CPU"
+	case amd:
+		return "AMD's GPUs"
+	}
+	return "NVIDIA's GPUs"
 }

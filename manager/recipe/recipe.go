@@ -97,7 +97,7 @@ func (r Recipe) Write(f Format) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrImpossible, err)
 	}
 	if r.image = r.Image; r.image == "" {
-		r.image = e.Image(s)
+		r.image = r.knownImage(e)
 	}
 	if r.Port == 0 {
 		r.Port = 8000
@@ -118,6 +118,17 @@ func (r Recipe) Write(f Format) (string, error) {
 		return r.systemd(), nil
 	}
 	return "", fmt.Errorf("%w %q: there are %v", ErrFormat, f, Formats())
+}
+
+// knownImage is the image that the task names, that the experiment ran in, or
+// that the engine's makers publish, which is one for NVIDIA's GPUs.
+func (r Recipe) knownImage(e *engine.Engine) string {
+	s := r.Task.Serving
+	contained := s.Simulate == nil && (s.Launcher == "docker" || s.Launcher == "kubernetes")
+	if s.Image != "" || contained || r.vendor() == nvidia {
+		return e.Image(s)
+	}
+	return ""
 }
 
 // header is what stands above everything that is written.
@@ -167,9 +178,10 @@ func (r Recipe) hints(f Format) []string {
 func (r Recipe) words(model string, container bool) []string {
 	o := engine.CommandOptions{ModelPath: model, ServedName: r.Task.Serving.Benchmark.ModelName, Host: "127.0.0.1", Port: r.Port}
 	if container {
-		o.Container, o.Host = true, "0.0.0.0"
-	} else {
-		o.Program = r.Task.Serving.Program
+		o.Container, o.Host, o.ServedName = true, "0.0.0.0", r.servedName(model)
+	}
+	if s := r.Task.Serving; !container || s.Launcher != "local" {
+		o.Program = s.Program // of this machine, or of the image
 	}
 	if file, ok := r.plan.File(); ok {
 		if o.File = file.Name; container {
@@ -177,6 +189,16 @@ func (r Recipe) words(model string, container bool) []string {
 		}
 	}
 	return r.plan.Command(o)
+}
+
+// servedName is how requests name the model, as they did when it was measured;
+// empty leaves it to the engine.
+func (r Recipe) servedName(model string) string {
+	name := r.Task.Serving.Benchmark.ModelName
+	if name == "" && model != "" && model != r.plan.Model.ID {
+		name = r.plan.Model.ID
+	}
+	return name
 }
 
 // env is what the task and the point set, without secrets.

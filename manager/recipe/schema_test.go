@@ -7,7 +7,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/fleetune/fleetune/shared/engine"
+	"github.com/fleetune/fleetune/proto/node"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -64,34 +64,65 @@ func TestManifestsAreThoseOfKubernetes(t *testing.T) {
 // The chart of vLLM's production stack refuses values without these, and mounts
 // shared memory where it knows the degree of tensor parallelism.
 func TestValuesAreThoseOfTheProductionStack(t *testing.T) {
-	text, err := recipes(t)["vllm"].Write(Helm)
-	require.NoError(t, err)
-	var values struct {
-		ServingEngineSpec struct {
-			ModelSpec []struct {
-				Name, Repository, Tag, ModelURL string
-				ReplicaCount, RequestGPU        int
-				RequestCPU                      int
-				RequestMemory, ShmSize          string
-				Env                             []corev1.EnvVar
-				VllmConfig                      struct {
-					TensorParallelSize int
-					ExtraArgs          []string
-				}
-			}
+	type model struct {
+		Name, Repository, Tag, ModelURL string
+		ReplicaCount, RequestGPU        int
+		RequestGPUType                  string
+		RequestCPU                      int
+		RequestMemory, ShmSize          string
+		Env                             []corev1.EnvVar
+		ExtraVolumes                    []corev1.Volume
+		ExtraVolumeMounts               []corev1.VolumeMount
+		VllmConfig                      struct {
+			TensorParallelSize  int
+			EnablePrefixCaching bool
+			ExtraArgs           []string
 		}
 	}
-	require.NoError(t, yaml.UnmarshalStrict([]byte(text), &values))
-	m := values.ServingEngineSpec.ModelSpec[0]
-	for _, set := range []string{m.Name, m.Repository, m.Tag, m.ModelURL, m.RequestMemory, m.ShmSize} {
-		require.NotEmpty(t, set)
+	read := func(r Recipe) (model, *string) {
+		text, err := r.Write(Helm)
+		require.NoError(t, err)
+		var values struct {
+			ServingEngineSpec struct {
+				RuntimeClassName *string
+				ModelSpec        []model
+			}
+		}
+		require.NoError(t, yaml.UnmarshalStrict([]byte(text), &values))
+		m := values.ServingEngineSpec.ModelSpec[0]
+		for _, set := range []string{m.Name, m.Repository, m.Tag, m.ModelURL, m.RequestMemory} {
+			require.NotEmpty(t, set)
+		}
+		require.Positive(t, m.ReplicaCount)
+		require.Positive(t, m.RequestCPU)
+		return m, values.ServingEngineSpec.RuntimeClassName
 	}
-	require.Positive(t, m.ReplicaCount)
-	require.Positive(t, m.RequestCPU)
+	written := func(name string) (model, *string) { return read(recipes(t)[name]) }
+	m, class := written("vllm")
+	require.Nil(t, class, "the chart's own")
 	require.Equal(t, 2, m.RequestGPU)
 	require.Equal(t, 2, m.VllmConfig.TensorParallelSize)
+	require.NotEmpty(t, m.ShmSize)
+	require.True(t, m.VllmConfig.EnablePrefixCaching)
 	require.NotContains(t, m.VllmConfig.ExtraArgs, "--tensor-parallel-size", "the chart writes it")
-	require.Contains(t, m.VllmConfig.ExtraArgs, "--max-num-seqs")
+	require.Subset(t, m.VllmConfig.ExtraArgs, []string{"--max-num-seqs", "--served-model-name", "chat"})
+
+	m, class = written("vllm-amd")
+	require.Equal(t, "", *class, "the chart's own is NVIDIA's")
+	require.Equal(t, "amd.com/gpu", m.RequestGPUType)
+	require.Equal(t, 1, m.RequestGPU)
+	require.True(t, m.VllmConfig.EnablePrefixCaching, "vLLM has it on, and the chart turns off what it is not told")
+	require.Equal(t, m.ExtraVolumes[0].Name, m.ExtraVolumeMounts[0].Name)
+	require.Equal(t, m.ModelURL, m.ExtraVolumeMounts[0].MountPath)
+
+	uncached := recipes(t)["vllm"]
+	uncached.Parameters["enable-prefix-caching"] = false
+	uncached.Vendor = node.CPU
+	m, class = read(uncached)
+	require.Equal(t, "", *class)
+	require.Zero(t, m.RequestGPU)
+	require.False(t, m.VllmConfig.EnablePrefixCaching)
+	require.NotContains(t, m.VllmConfig.ExtraArgs, "--no-enable-prefix-caching", "the chart writes it")
 }
 
 // The model that the engine is told is one that the container sees.
@@ -105,7 +136,8 @@ func TestModelIsWhereTheEngineLooks(t *testing.T) {
 		var deployment appsv1.Deployment
 		require.NoError(t, yaml.Unmarshal([]byte(strings.Split(text, "\n---\n")[0]), &deployment))
 		c := deployment.Spec.Template.Spec.Containers[0]
-		model := engine.ModelIn(append(c.Command, c.Args...))
+		words := append(c.Command, c.Args...)
+		model := words[slices.Index(words, "--host")-1]
 		if !strings.HasPrefix(model, "/") {
 			require.Contains(t, model, "/", "%s: the hub has it", name)
 			continue

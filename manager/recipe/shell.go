@@ -61,6 +61,9 @@ func (r Recipe) systemd() string {
 		fmt.Fprintf(&b, "WorkingDirectory=/etc/%s\n", r.name())
 	}
 	fmt.Fprintf(&b, "ExecStart=%s\n", strings.Join(words, " "))
+	if r.vendor() == amd {
+		b.WriteString("SupplementaryGroups=video render\n") // whose the devices' files are
+	}
 	b.WriteString("DynamicUser=yes\nStateDirectory=" + r.name() + "\nEnvironment=HOME=/var/lib/" + r.name() + "\n" +
 		"Restart=on-failure\nRestartSec=5\nTimeoutStartSec=infinity\nKillMode=mixed\nLimitMEMLOCK=infinity\n\n" +
 		"[Install]\nWantedBy=multi-user.target\n")

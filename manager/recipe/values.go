@@ -19,11 +19,15 @@ func (r Recipe) helm() (string, error) {
 		repository, tag = r.image[:i], r.image[i+1:]
 	}
 	if r.plan.Engine == engine.VLLM {
-		return r.marshal(doc{pair("servingEngineSpec", doc{pair("modelSpec", []doc{r.stack(repository, tag)})})})
+		spec := doc{pair("modelSpec", []doc{r.stack(repository, tag)})}
+		if r.vendor() != nvidia {
+			spec = append(doc{pair("runtimeClassName", "")}, spec...) // the chart's own is NVIDIA's
+		}
+		return r.marshal(doc{pair("servingEngineSpec", spec)})
 	}
 	words := r.words(r.modelInPod(), true)
 	values := doc{pair("replicaCount", 1), pair("image", doc{pair("repository", repository), pair("tag", tag)}),
-		pair("command", words[:1]), pair("args", words[1:])}
+		pair("command", words[:1]), pair("args", expandable(words[1:]))}
 	if env := r.podEnv(); len(env) > 0 {
 		values = append(values, pair("env", env))
 	}
@@ -66,21 +70,28 @@ func (r Recipe) stack(repository, tag string) doc {
 }
 
 // stackArguments are vLLM's own. The chart mounts shared memory only where it
-// knows the degree of tensor parallelism itself.
+// knows the degree of tensor parallelism itself, and turns the prefix cache off
+// unless told, which vLLM has on.
 func (r Recipe) stackArguments() doc {
-	const tp = "tensor-parallel-size"
-	degree, parallel := r.plan.Argument(tp)
-	if !parallel {
-		return doc{pair("vllmConfig", doc{pair("extraArgs", r.plan.Flags())})}
+	const tp, prefix, noPrefix = "tensor-parallel-size", "enable-prefix-caching", "no-enable-prefix-caching"
+	var out, config doc
+	if degree, parallel := r.plan.Argument(tp); parallel {
+		out, config = doc{pair("shmSize", sharedMemory)}, doc{pair("tensorParallelSize", scalar(strings.Join(degree, "")))}
 	}
-	extra := []string{}
+	cache, extra := true, []string{}
+	if name := r.servedName(r.modelInPod()); name != "" {
+		extra = append(extra, "--served-model-name", name)
+	}
 	for _, a := range r.plan.Arguments {
-		if a.Name != tp && a.Name != "tp" {
+		switch a.Name {
+		case tp, "tp", prefix:
+		case noPrefix:
+			cache = false
+		default:
 			extra = append(append(extra, "--"+a.Name), a.Words...)
 		}
 	}
-	return doc{pair("shmSize", sharedMemory),
-		pair("vllmConfig", doc{pair("tensorParallelSize", scalar(strings.Join(degree, ""))), pair("extraArgs", extra)})}
+	return append(out, pair("vllmConfig", append(config, pair("enablePrefixCaching", cache), pair("extraArgs", extra))))
 }
 
 // config is the engine's own configuration file: vLLM and SGLang read one with

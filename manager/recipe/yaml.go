@@ -32,7 +32,7 @@ func (r Recipe) marshal(documents ...any) (string, error) {
 // container says what a container of the engine needs, or why there is none.
 func (r Recipe) container() error {
 	if r.image == "" {
-		return fmt.Errorf("%w for %s", ErrImage, r.plan.Engine)
+		return fmt.Errorf("%w of %s for %s", ErrImage, r.plan.Engine, r.hardware())
 	}
 	return nil
 }

@@ -15,6 +15,9 @@ type Serving struct {
 	WorldSize int `json:"world_size"`
 	// Command is the engine's full command line, secrets left out.
 	Command []string `json:"command"`
+	// ModelPath is where the model lay on the worker's node; empty where the
+	// engine fetched it.
+	ModelPath string `json:"model_path,omitempty"`
 	// Image and its digest, where a container ran.
 	Image       string `json:"image,omitempty"`
 	ImageDigest string `json:"image_digest,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -169,6 +170,19 @@ type Storage struct {
 	Name      string `json:"pvc_name"`
 	Subpath   string `json:"pvc_subpath,omitempty"`
 	MountPath string `json:"mount_path"`
+}
+
+// Model is a model of the volume as a pod sees it: a path below the mount as it
+// is, else the mounted folder where the volume has one model alone, else the
+// folder of the model's name.
+func (s *Storage) Model(id string) string {
+	switch {
+	case path.IsAbs(id) && strings.HasPrefix(path.Clean(id)+"/", path.Clean(s.MountPath)+"/"):
+		return path.Clean(id)
+	case path.IsAbs(id), s.Subpath != "":
+		return s.MountPath
+	}
+	return path.Join(s.MountPath, id)
 }
 
 // Simulate names the hardware of a rehearsal.

@@ -48,3 +48,20 @@ benchmark: {dataset_url: "https://example.com/a.csv", dataset_token: data}
 	require.Equal(t, ParameterModel, decoded.Space.Parameters[0].Name)
 	require.Equal(t, "n", decoded.Serving.Model(map[string]any{"model": "n"}).ID)
 }
+
+// A pod sees a model of a volume below its mount: by its own path, as the only
+// one that is mounted, or by its name.
+func TestModelOfAVolume(t *testing.T) {
+	for _, c := range []struct{ mount, subpath, id, want string }{
+		{"/raid/models", "", "org/name", "/raid/models/org/name"},
+		{"/raid/models", "meta/x", "org/name", "/raid/models"},
+		{"/raid/models/", "", "/raid/models/a/m.gguf", "/raid/models/a/m.gguf"},
+		{"/raid/models", "meta/x", "/raid/models/m.gguf", "/raid/models/m.gguf"},
+		{"/raid/models", "", "/raid/models", "/raid/models"},
+		{"/raid/models", "", "/raid/models-2/a", "/raid/models"},
+		{"/raid/models", "", "/elsewhere/x", "/raid/models"},
+	} {
+		s := Storage{MountPath: c.mount, Subpath: c.subpath}
+		require.Equal(t, c.want, s.Model(c.id), "%+v", c)
+	}
+}

@@ -202,12 +202,3 @@ func (p Plan) Command(o CommandOptions) []string {
 	}
 	return p.family.command(p, o)
 }
-
-// ModelIn returns where the model is in a command line that Command returned,
-// whatever the engine: it stands before the host.
-func ModelIn(command []string) string {
-	if i := slices.Index(command, "--host"); i > 0 {
-		return command[i-1]
-	}
-	return ""
-}

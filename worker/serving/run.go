@@ -127,7 +127,7 @@ func (s *Staged) measurement() *experiment.Measurement {
 	c := s.candidate
 	serving := &experiment.Serving{
 		Cells: c.tally.cells(), WorldSize: s.world(c), Command: s.maskedAll(c.facts.Command),
-		Image: c.facts.Image, ImageDigest: c.facts.ImageDigest, Version: c.version, Effective: c.effective,
+		ModelPath: c.model.Path, Image: c.facts.Image, ImageDigest: c.facts.ImageDigest, Version: c.version, Effective: c.effective,
 		Notes: c.notes, LoadSeconds: mean(c.loads), Simulated: c.simulated,
 	}
 	if s.spec.Simulate != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fleetune/fleetune/proto/experiment"
@@ -147,7 +148,7 @@ func (r *session) spec(dir string) (launch.Spec, error) {
 // accelerators is how many GPUs the engine asks a cluster for: none where the
 // task is for CPUs.
 func (s *Staged) accelerators(side *side) int {
-	if s.job.Offer.Requirements.Accelerator == node.CPU {
+	if strings.EqualFold(s.job.Offer.Requirements.Accelerator, node.CPU) {
 		return 0
 	}
 	return side.plan.Devices()

@@ -8,6 +8,7 @@ type Serving struct {
 	Simulated   string            `json:"simulated" doc:"the GPU that was simulated; empty where the engine was a real one"`
 	WorldSize   int               `json:"world_size" doc:"devices that the engine used"`
 	Command     []string          `json:"command" nullable:"false" doc:"the engine's command line, secrets left out"`
+	ModelPath   string            `json:"model_path" doc:"where the model lay on the worker's node; empty where the engine fetched it"`
 	Image       string            `json:"image" doc:"container image; empty where none ran"`
 	ImageDigest string            `json:"image_digest" doc:"of that image; may be empty"`
 	Version     string            `json:"version" doc:"of the engine, as it told; may be empty"`

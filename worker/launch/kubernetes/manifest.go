@@ -52,14 +52,11 @@ func (l *Launcher) manifests(s launch.Spec) manifests {
 // filesInside is where a pod sees the engine's file.
 const filesInside = "/etc/fleetune"
 
-// modelPath is the model as the pod sees it: a folder of the volume, or a hub
-// id that the engine fetches.
+// modelPath is the model as the pod sees it: of the volume, or a hub id that the
+// engine fetches.
 func modelPath(s launch.Spec) string {
 	if k := s.Kubernetes; k != nil && k.Storage != nil {
-		if path.IsAbs(s.Model.ID) || k.Storage.Subpath != "" {
-			return k.Storage.MountPath
-		}
-		return path.Join(k.Storage.MountPath, s.Model.ID)
+		return k.Storage.Model(s.Model.ID)
 	}
 	return s.Model.ID
 }
