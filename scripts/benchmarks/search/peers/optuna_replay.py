@@ -3,8 +3,10 @@
 Argument: a JSON file with the table. Parameters are rank-encoded integers. Rows
 count once, failed ones included; configurations outside the table and repeats
 cost nothing. After 20 wasted asks in a row an unseen row is drawn at random.
+The Gaussian process is told logarithms, where all values are positive, and the
+worst value so far for what failed: it learns nothing from trials without one.
 """
-import json, random, sys, time, warnings
+import json, math, random, sys, time, warnings
 
 import optuna
 
@@ -27,9 +29,23 @@ def sampler(method, seed):
     raise ValueError("no sampler of Optuna is known as " + method)
 
 
+single = len(job["directions"]) == 1
+logarithms = single and all(r["values"] is None or r["values"][0] > 0 for r in job["rows"])
+
+
+def believed(study, values):
+    """What the Gaussian process is told of a trial."""
+    if values is not None:
+        return [math.log(values[0])] if logarithms else values
+    known = [t.value for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.COMPLETE] if single else []
+    return [(max if job["directions"][0] == "minimize" else min)(known)] if known else None
+
+
 def tell(study, trial, values):
+    if job["method"] == "GP":
+        values = believed(study, values)
     if values is None:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED if len(job["directions"]) == 1 else optuna.trial.TrialState.FAIL)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED if single else optuna.trial.TrialState.FAIL)
     else:
         study.tell(trial, values)
 
