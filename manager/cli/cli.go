@@ -114,9 +114,17 @@ that "fleetune up" runs on this machine.`,
 	return root
 }
 
-// strict makes arguments that a command does not take a mistake in what was
-// typed, in commands of other rooms too.
+// strict makes arguments that a command does not take, and flags that it misses,
+// mistakes in what was typed, in commands of other rooms too.
 func strict(cmd *cobra.Command) {
+	if cmd.PreRunE == nil {
+		cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+				return usage(err)
+			}
+			return nil
+		}
+	}
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {

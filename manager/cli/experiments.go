@@ -76,10 +76,16 @@ func (a *app) printExperiments(d v1.Task, list []v1.Experiment) error {
 	}
 	t.Columns = append(t.Columns, terminal.Column{Title: "PARAMETERS", Least: 10}, terminal.Column{Title: "WORKER", Least: 6},
 		terminal.Column{Title: "TOOK", Right: true}, terminal.Column{Title: "DETAIL", Least: 6})
+	scored := &t.Columns[3] // what was measured is never cut, only the title
 	for _, e := range list {
 		value, took, detail := "", "", e.Detail
 		if e.Score != nil {
 			value = score(d, *e.Score, e.Metrics)
+			measured, _, more := strings.Cut(value, " (")
+			if more {
+				measured += "…"
+			}
+			scored.Least = max(scored.Least, terminal.Width(measured))
 		}
 		parameters := terminal.Point(e.Parameters, d.Parameters)
 		if e.Fidelity != nil {

@@ -268,6 +268,7 @@ func TestTakenPortIsToldBeforeAnythingStarts(t *testing.T) {
 	paths := state(t)
 	err = Up(t.Context(), Options{Root: paths.Root, Manager: manager, Listen: l.Addr().String()})
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.ErrorContains(t, err, "--listen takes another one")
 	_, err = os.Stat(paths.Postgres())
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	_, err = os.Stat(paths.Lock())

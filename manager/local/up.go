@@ -232,7 +232,11 @@ func (o Options) watchSignals(ctx context.Context) (context.Context, <-chan stru
 func listen(ctx context.Context, address, host string, usual int) (net.Listener, error) {
 	var config net.ListenConfig
 	if address != "" {
-		return config.Listen(ctx, "tcp", address)
+		l, err := config.Listen(ctx, "tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: another program has the port; --listen takes another one, and with port 0 any that is free", err)
+		}
+		return l, err
 	}
 	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(usual)))
 	if errors.Is(err, syscall.EADDRINUSE) {

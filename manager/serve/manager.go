@@ -176,7 +176,7 @@ that its password need not stand in the process list.`,
 				m.Postgres = os.Getenv("FLEETUNE_POSTGRES")
 			}
 			if m.Postgres == "" {
-				return errors.New("which database? set FLEETUNE_POSTGRES or --postgres, such as postgres://user@host/fleetune")
+				return mistake{errors.New("which database? set FLEETUNE_POSTGRES or --postgres, such as postgres://user@host/fleetune")}
 			}
 			if m.Token, err = readSecret("--token-file", tokenFile); err != nil {
 				return err

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -37,11 +38,14 @@ func (t *Table) Add(cells ...string) {
 // gap is the number of columns between two cells.
 const gap = 2
 
-// Print writes the table. Where it is wider than the screen, the widest
-// columns are cut first, down to their least; then the line is cut.
+// Print writes the table. Where it is wider than the screen, columns in which
+// no row says anything are left out; then the widest are cut first, down to
+// their least; then the line is cut.
 func (t *Table) Print(s Screen) error {
 	widths := t.widths()
-	if s.Width > 0 {
+	if s.Width > 0 && total(widths) > s.Width {
+		t = t.saying()
+		widths = t.widths()
 		t.shrink(widths, s.Width)
 	}
 	head := make([]string, len(t.Columns))
@@ -70,12 +74,32 @@ func (t *Table) widths() []int {
 	return widths
 }
 
-func (t *Table) shrink(widths []int, screen int) {
-	total := gap * (len(widths) - 1)
-	for _, w := range widths {
-		total += w
+// saying is the table without the columns that are empty in every row.
+func (t *Table) saying() *Table {
+	kept := &Table{rows: make([][]string, len(t.rows))}
+	for i, c := range t.Columns {
+		if len(t.rows) > 0 && !slices.ContainsFunc(t.rows, func(row []string) bool { return row[i] != "" }) {
+			continue
+		}
+		kept.Columns = append(kept.Columns, c)
+		for r, row := range t.rows {
+			kept.rows[r] = append(kept.rows[r], row[i])
+		}
 	}
-	for total > screen {
+	return kept
+}
+
+// total is how wide a line is.
+func total(widths []int) int {
+	sum := gap * (len(widths) - 1)
+	for _, w := range widths {
+		sum += w
+	}
+	return sum
+}
+
+func (t *Table) shrink(widths []int, screen int) {
+	for total := total(widths); total > screen; total-- {
 		widest := -1
 		for i, c := range t.Columns {
 			if c.Least > 0 && widths[i] > c.Least && (widest < 0 || widths[i] > widths[widest]) {
@@ -86,7 +110,6 @@ func (t *Table) shrink(widths []int, screen int) {
 			return
 		}
 		widths[widest]--
-		total--
 	}
 }
 

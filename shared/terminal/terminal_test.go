@@ -68,6 +68,16 @@ func TestNumbersAreNotCutInTables(t *testing.T) {
 	require.Equal(t, "    #  TEXT\n12345  xxxxxxxxxxxx…\n", out.String())
 }
 
+func TestNarrowTablesLeaveOutWhatNoRowSays(t *testing.T) {
+	table := terminal.Table{Columns: []terminal.Column{{Title: "NAME", Least: 4}, {Title: "DETAIL"}, {Title: "TEXT", Least: 4}}}
+	table.Add("a", "", "ten letter")
+	for width, want := range map[int]string{0: "NAME  DETAIL  TEXT\na             ten letter\n", 16: "NAME  TEXT\na     ten letter\n"} {
+		var out bytes.Buffer
+		require.NoError(t, table.Print(terminal.Screen{Writer: &out, Width: width}))
+		require.Equal(t, want, out.String())
+	}
+}
+
 func TestColoursOnlyWhereWanted(t *testing.T) {
 	require.Equal(t, "x", terminal.Screen{}.Paint(terminal.Red, "x"))
 	require.Equal(t, "\x1b[31mx\x1b[0m", terminal.Screen{Colour: true}.Paint(terminal.Red, "x"))
