@@ -3,11 +3,8 @@ package task
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,81 +31,6 @@ var engines = []struct{ prefix, engine string }{
 var objectiveMetrics = map[string]string{
 	"latency": "mean_e2e_latency", "throughput": "mean_total_throughput_per_gpu", "ttft": "mean_ttft", "tpot": "mean_tpot",
 	"goodput": "goodput_per_gpu", "cost": "cost_per_million_tokens", "energy": "energy_per_token",
-}
-
-// adapt rewrites what the file of a serving task may hold and others may not,
-// before it is bound: names that other tools allow, and null for the engine's
-// own choice.
-func (d *decoder) adapt() {
-	if d.root.Get("base_runtime") == nil {
-		return
-	}
-	if name := d.root.Get("task_name"); name != nil && name.Kind == document.Text {
-		if plain := plainName(name.Source); plain != name.Source && taskName.MatchString(plain) {
-			d.warn("task_name", fmt.Sprintf("is the text %q and becomes %q", document.Clip(name.Source), plain), "lower-case letters, digits and dashes")
-			name.Source = plain
-		}
-	}
-	for _, key := range []string{"parameters", "env_parameters", "quant_config", "parallel_config"} {
-		section := d.root.Get(key)
-		if section == nil {
-			continue
-		}
-		for i := range section.Entries {
-			e := &section.Entries[i]
-			if key == "parameters" {
-				e.Key = strings.TrimLeft(e.Key, "-")
-			}
-			eachValue(e.Value, omitNull)
-			eachValue(e.Value, asJSON)
-		}
-	}
-}
-
-// eachValue visits the values of a parameter, whatever its form.
-func eachValue(n *document.Node, visit func(*document.Node)) {
-	switch n.Kind {
-	case document.List:
-		for _, item := range n.Items {
-			visit(item)
-		}
-	case document.Map:
-		for _, key := range []string{"values", "choices"} {
-			if list := n.Get(key); list != nil && list.Kind == document.List {
-				eachValue(list, visit)
-			}
-		}
-	default:
-		visit(n)
-	}
-}
-
-// omitNull gives null the text that stands for the engine's own choice.
-func omitNull(n *document.Node) {
-	if n.Kind == document.Null {
-		n.Kind, n.Source = document.Text, Omitted
-	}
-}
-
-// asJSON makes a mapping the JSON that an engine reads.
-func asJSON(n *document.Node) {
-	if n.Kind != document.Map {
-		return
-	}
-	if text, err := n.MarshalJSON(); err == nil { // else the binder says what is wrong
-		n.Kind, n.Source, n.Entries = document.Text, string(text), nil
-	}
-}
-
-var notPlain = regexp.MustCompile(`[^a-z0-9]+`)
-
-// plainName turns a name that other tools allow into one of ours.
-func plainName(name string) string {
-	name = strings.Trim(notPlain.ReplaceAllString(strings.ToLower(name), "-"), "-")
-	if len(name) > 63 {
-		name = strings.TrimRight(name[:63], "-")
-	}
-	return name
 }
 
 func (d *decoder) serving(t *Task) {
@@ -260,135 +182,6 @@ func (d *decoder) object(o form.Options) json.RawMessage {
 		return nil // every member was encoded once already
 	}
 	return data
-}
-
-func (d *decoder) benchmark(s *Serving) {
-	f := d.form.Benchmark
-	if f == nil {
-		f = &form.Benchmark{}
-		d.Bind(&document.Node{Kind: document.Map}, "benchmark", f)
-	}
-	b := Benchmark{Task: f.Task, ModelName: f.ModelName, Tokenizer: f.ModelTokenizer, Scenarios: f.TrafficScenarios,
-		CellTime: Duration(f.MaxTimePerIteration * float64(time.Minute)), CellRequests: int(f.MaxRequestsPerIteration), Warmup: int(f.Warmup)}
-	for _, n := range f.NumConcurrency {
-		b.Concurrency = append(b.Concurrency, int(n))
-	}
-	if f.DatasetURL != "" {
-		b.Dataset = &Dataset{URL: f.DatasetURL, Deduplicate: f.DatasetDeduplicate, TokenSecret: f.DatasetToken}
-		d.secret("benchmark.dataset_token", f.DatasetToken)
-	}
-	d.scenarios(&b)
-	d.distinctCells(&b)
-	d.extra(&b, f.AdditionalParams)
-	s.Benchmark = b
-}
-
-// The notation of traffic scenarios; numbers may be decimal.
-const number = `\s*[0-9]+(?:\.[0-9]+)?\s*`
-
-var scenarioForms = regexp.MustCompile(`^(?:` + strings.Join([]string{
-	`D\(` + number + `,` + number + `\)`,
-	`N\(` + number + `,` + number + `\)/\(` + number + `,` + number + `\)`,
-	`U\(` + number + `,` + number + `\)(?:/\(` + number + `,` + number + `\))?`,
-	`E\(` + number + `\)`, `R\(` + number + `,` + number + `\)`,
-	`I\(` + number + `,` + number + `(?:,` + number + `)?\)`, `A\(` + number + `\)`, `dataset`,
-}, "|") + `)$`)
-
-func (d *decoder) scenarios(b *Benchmark) {
-	for i, scenario := range b.Scenarios {
-		at := document.Item("benchmark.traffic_scenarios", i)
-		if len(b.Scenarios) == 1 && !d.index.Has(at) {
-			at = "benchmark.traffic_scenarios"
-		}
-		const expected = "D(in,out), N(mean,deviation)/(mean,deviation), U(min,max)/(min,max), E(tokens), R(document,query) or dataset"
-		switch {
-		case !d.clean(at):
-		case strings.HasPrefix(scenario, "I(") || strings.HasPrefix(scenario, "A("):
-			d.Fail(at, fmt.Sprintf("is the text %q, and images and speech are not generated", document.Clip(scenario)), expected)
-		case !scenarioForms.MatchString(scenario):
-			d.Fail(at, fmt.Sprintf("is the text %q, which is no traffic scenario", document.Clip(scenario)), expected)
-		case scenario == "dataset" && b.Dataset == nil:
-			d.Fail("benchmark.dataset_url", "is missing beside the scenario dataset", "a file, or the URL of one")
-		}
-	}
-	if b.Dataset != nil && !slices.Contains(b.Scenarios, "dataset") {
-		d.warn("benchmark.dataset_url", "gives the prompts; the scenarios' input lengths are left aside", "")
-	}
-}
-
-func (d *decoder) distinctCells(b *Benchmark) {
-	if !d.clean("benchmark") {
-		return
-	}
-	seen := map[Cell]bool{}
-	for _, c := range b.Cells() {
-		if seen[c] {
-			d.Fail("benchmark", fmt.Sprintf("has the cell %s twice", c), "every scenario and every concurrency once")
-			return
-		}
-		seen[c] = true
-	}
-}
-
-// sampling are the members of a request that are numbers; some files hold them
-// as texts.
-var sampling = []string{"temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed", "max_tokens"}
-
-func (d *decoder) extra(b *Benchmark, o form.Options) {
-	for name, value := range o {
-		var text string
-		if slices.Contains(sampling, name) && json.Unmarshal(value, &text) == nil {
-			if f, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
-				d.warn("benchmark.additional_params."+name, fmt.Sprintf("is the text %q and is sent as a number", text), "a number, without quotes")
-				value = json.RawMessage(strconv.FormatFloat(f, 'f', -1, 64))
-			} else {
-				d.Fail("benchmark.additional_params."+name, fmt.Sprintf("is the text %q", document.Clip(text)), "a number")
-			}
-		}
-		if b.Extra == nil {
-			b.Extra = map[string]json.RawMessage{}
-		}
-		b.Extra[name] = value
-	}
-}
-
-func (d *decoder) slo(s *Serving) {
-	f := d.form.SLO
-	if f == nil {
-		return
-	}
-	slo := &SLO{Steepness: f.Steepness}
-	term := func(at, metric string, t *form.SLOTerm) {
-		switch {
-		case t == nil || !d.clean(at) && t.Threshold == nil:
-		case t.Threshold == nil:
-			d.Fail(at+".threshold", "is missing", "the most that is promised, in seconds")
-		case *t.Threshold <= 0 || *t.Threshold > 1e6:
-			d.Fail(at+".threshold", fmt.Sprintf("is %v", *t.Threshold), "seconds, above 0")
-		default:
-			slo.Terms = append(slo.Terms, SLOTerm{Metric: metric, Threshold: float64(*t.Threshold), Weight: t.Weight, HardFail: t.HardFail, FailRatio: t.FailRatio})
-		}
-	}
-	for _, m := range []struct {
-		key, metric string
-		slo         *form.SLOMetric
-	}{{"latency", "e2e_latency", f.Latency}, {"ttft", "ttft", f.TTFT}, {"tpot", "tpot", f.TPOT}} {
-		if m.slo == nil {
-			continue
-		}
-		at := "slo." + m.key
-		if m.slo.P50 == nil && m.slo.P90 == nil && m.slo.P99 == nil || m.slo.Threshold != nil {
-			term(at, "mean_"+m.metric, m.slo.Mean())
-		}
-		term(at+".p50", "p50_"+m.metric, m.slo.P50)
-		term(at+".p90", "p90_"+m.metric, m.slo.P90)
-		term(at+".p99", "p99_"+m.metric, m.slo.P99)
-	}
-	if len(slo.Terms) > 0 {
-		s.SLO = slo
-	} else if d.clean("slo") {
-		d.warn("slo", "promises nothing", "a threshold, as in ttft: {threshold: 1.0}")
-	}
 }
 
 // servingBaseline checks the configuration that is measured first.

@@ -238,7 +238,7 @@ func (t *together) run(ctx context.Context) error {
 	started := make(chan struct{})
 	t.cancel = func() { close(started) }
 	stopped := make(chan error, 1)
-	go func() { stopped <- t.watch(ctx, wait, started, inner, cancel) }()
+	go func() { stopped <- t.watch(ctx, wait, inner, started, cancel) }()
 	err := t.fleet.Run(inner, t.order, Listener{State: t.state, Part: t.part})
 	cancel()
 	if why := <-stopped; why != nil {
@@ -267,7 +267,7 @@ func (t *together) explain(err error) error {
 
 // watch stops the load when the caller wants it to, or when it does not start
 // in time. It returns why, or nil once the load is over.
-func (t *together) watch(ctx, wait context.Context, started <-chan struct{}, over context.Context, giveUp func()) error {
+func (t *together) watch(ctx, wait, over context.Context, started <-chan struct{}, giveUp func()) error {
 	var why error
 	select {
 	case <-over.Done():
