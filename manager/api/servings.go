@@ -27,7 +27,10 @@ func servingDocument(t store.Task, m *experiment.Measurement) *v1.Serving {
 	s := m.Serving
 	d := &v1.Serving{Cells: cellDocuments(t, s.Cells), Simulated: s.Simulated, WorldSize: s.WorldSize, Command: orEmpty(s.Command),
 		ModelPath: s.ModelPath, Image: s.Image, ImageDigest: s.ImageDigest, Version: s.Version, Effective: orNone(s.Effective), Notes: orEmpty(s.Notes),
-		LoadSeconds: s.LoadSeconds}
+		LoadSeconds: s.LoadSeconds, Launches: []v1.Launch{}}
+	for _, l := range s.Launches {
+		d.Launches = append(d.Launches, v1.Launch{Side: l.Side, Log: l.Log, Command: orEmpty(l.Command), LoadSeconds: l.LoadSeconds})
+	}
 	if len(s.Reference) > 0 {
 		d.Reference = cellDocuments(t, s.Reference)
 	}

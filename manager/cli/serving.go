@@ -90,6 +90,12 @@ func (a *app) addEngine(f *fields, s *v1.Serving) {
 	f.add("world size", "%d", s.WorldSize)
 	f.add("loaded in", "%s", terminal.Seconds(s.LoadSeconds))
 	f.add("command", "%s", strings.Join(s.Command, " "))
+	for _, l := range s.Launches {
+		if l.Side == baselineSide {
+			f.add("baseline's", "%s", strings.Join(l.Command, " "))
+			break
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Effective)) {
 		f.add("effective", "%s = %s", name, s.Effective[name])
 	}
@@ -121,7 +127,33 @@ func (a *app) printServing(s *v1.Serving) error {
 	if err := a.printPromises(s.Cells); err != nil {
 		return err
 	}
-	return a.printTelemetry(s.Cells)
+	if err := a.printTelemetry(s.Cells); err != nil {
+		return err
+	}
+	return a.printLaunches(s.Launches)
+}
+
+// baselineSide is a launch of the baseline, in a confirmation.
+const baselineSide = "baseline"
+
+// printLaunches lists the starts of an engine where there were several, with
+// the name that their output has in fleetune logs.
+func (a *app) printLaunches(launches []v1.Launch) error {
+	if len(launches) < 2 {
+		return nil
+	}
+	if err := a.section("launches, in their order"); err != nil {
+		return err
+	}
+	t := &terminal.Table{Columns: []terminal.Column{{Title: "#", Right: true}, {Title: "SIDE"}, {Title: "LOADED IN", Right: true}, {Title: "OUTPUT", Least: 8}}}
+	for i, l := range launches {
+		loaded := "never served"
+		if l.LoadSeconds > 0 {
+			loaded = terminal.Seconds(l.LoadSeconds)
+		}
+		t.Add(fmt.Sprint(i+1), l.Side, loaded, l.Log)
+	}
+	return t.Print(a.Out)
 }
 
 // A cellColumn is one metric of a table of cells.

@@ -30,6 +30,21 @@ type Serving struct {
 	Notes []string `json:"notes,omitempty"`
 	// LoadSeconds from the start of the engine until it served.
 	LoadSeconds float64 `json:"load_s"`
+	// Launches of the experiment in their order: one, but for confirmations and
+	// for ports that were taken.
+	Launches []Launch `json:"launches,omitempty"`
+}
+
+// A Launch is one start of an engine.
+type Launch struct {
+	// Side is candidate, or baseline in a confirmation.
+	Side string `json:"side"`
+	// Log is the stream of the engine's output.
+	Log string `json:"log"`
+	// Command is the full command line, secrets left out.
+	Command []string `json:"command"`
+	// LoadSeconds until it served; 0 where it never did.
+	LoadSeconds float64 `json:"load_s"`
 }
 
 // A Cell is one traffic scenario at one concurrency, measured or missing.

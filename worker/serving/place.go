@@ -36,9 +36,7 @@ func (s *Staged) place(ctx context.Context, side *side) *command.Result {
 	switch {
 	case err == nil:
 	case errors.Is(err, hub.ErrMissing):
-		res := failed(experiment.OutcomeFailed, phase, "name a folder that every worker of the task has, or a model of the hub as org/name", err.Error())
-		res.Failure.Cause = string(engine.CauseMissingModel)
-		return res
+		return missing(m.ID, phase, err)
 	case errors.Is(err, hub.ErrGated):
 		res := failed(experiment.OutcomeFailed, phase, "accept the model's terms on the hub, and name the secret with a token that may read it", err.Error())
 		res.Failure.Cause = string(engine.CauseGatedModel)
@@ -53,6 +51,20 @@ func (s *Staged) place(ctx context.Context, side *side) *command.Result {
 	}
 	side.model.Path, side.model.Offline = path, true
 	return s.shape(side, path)
+}
+
+// missing is a model that is not there. A hub lacks it for everybody; a folder
+// or file that this worker lacks may be on another, and says nothing about the
+// configuration.
+func missing(id, phase string, err error) *command.Result {
+	res := failed(experiment.OutcomeInfraError, phase,
+		"put it there on every worker that may take the task, bind the task to those that have it (resources.pool, resources.labels), or name a model of the hub as org/name",
+		"this worker does not have the model: "+err.Error())
+	if hub.Remote(id) {
+		res = failed(experiment.OutcomeFailed, phase, "name a folder that every worker of the task has, or a model of the hub as org/name", err.Error())
+	}
+	res.Failure.Cause = string(engine.CauseMissingModel)
+	return res
 }
 
 // fetch brings the model from the hub.

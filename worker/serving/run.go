@@ -128,7 +128,7 @@ func (s *Staged) measurement() *experiment.Measurement {
 	serving := &experiment.Serving{
 		Cells: c.tally.cells(), WorldSize: s.world(c), Command: s.maskedAll(c.facts.Command),
 		ModelPath: c.model.Path, Image: c.facts.Image, ImageDigest: c.facts.ImageDigest, Version: c.version, Effective: c.effective,
-		Notes: c.notes, LoadSeconds: mean(c.loads), Simulated: c.simulated,
+		Notes: c.notes, LoadSeconds: mean(c.loads), Simulated: c.simulated, Launches: s.launched,
 	}
 	if s.spec.Simulate != nil {
 		serving.Simulated = s.spec.Simulate.GPU

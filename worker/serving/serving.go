@@ -89,8 +89,9 @@ type Staged struct {
 	devices  []node.Device
 	// candidate and baseline; the latter for confirmations only.
 	candidate, baseline *side
-	launches            int
-	round               int // of a confirmation, from 1
+	launches            int                 // begun
+	launched            []experiment.Launch // of them, those that a launcher started
+	round               int                 // of a confirmation, from 1
 	journal             *journal
 }
 

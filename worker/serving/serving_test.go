@@ -414,6 +414,14 @@ func TestConfirmationTakesTurns(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"candidate", "baseline", "baseline", "candidate", "candidate", "baseline"}, order)
+	launches := res.Measurement.Serving.Launches
+	require.Len(t, launches, len(order))
+	for i, l := range launches {
+		require.Equal(t, order[i], l.Side)
+		require.Equal(t, l.Side == "candidate", strings.Contains(strings.Join(l.Command, " "), "--threads 1"), "%v", l.Command)
+		require.Positive(t, l.LoadSeconds)
+		require.Contains(t, s.log(strings.ReplaceAll(l.Log, " ", ".")), "argv:", "it is the name of the output")
+	}
 }
 
 // broken is a launcher whose second engine is a program that ends at once.
@@ -518,8 +526,11 @@ func TestMissingModelAndProgram(t *testing.T) {
 	s := newStand(t, testengine.Good)
 	s.spec.Models = []task.Model{{ID: "/no/such/model"}}
 	res := s.do(t.Context())
-	requireOutcome(t, experiment.OutcomeFailed, res)
+	requireOutcome(t, experiment.OutcomeInfraError, res) // another worker may have it
 	require.Equal(t, string(engine.CauseMissingModel), res.Failure.Cause)
+	require.Contains(t, res.Failure.Message, "this worker does not have the model")
+	require.Contains(t, res.Failure.Message, "/no/such/model")
+	require.Contains(t, res.Failure.Hint, "resources.labels")
 
 	s = newStand(t, testengine.Good)
 	s.spec.Program = []string{"/no/such/program"}

@@ -68,12 +68,16 @@ func (s *Staged) try(ctx context.Context, side *side) (*session, *command.Result
 	}
 	s.enter("load", s.turn(side))
 	side.facts = run.server.Facts()
-	s.journal.line("%s: launched %v", side.name, s.maskedAll(side.facts.Command))
+	command := s.maskedAll(side.facts.Command)
+	s.launched = append(s.launched, experiment.Launch{Side: side.name, Log: run.log, Command: command})
+	s.journal.line("%s: launched %v", side.name, command)
 	if res := run.ready(limited); res != nil {
 		return run, res
 	}
 	took := time.Since(began)
-	side.loads = append(side.loads, simulated(seconds, took.Seconds(), s.speed()))
+	loaded := simulated(seconds, took.Seconds(), s.speed())
+	side.loads = append(side.loads, loaded)
+	s.launched[len(s.launched)-1].LoadSeconds = loaded
 	s.journal.line("%s: serves after %v", side.name, took.Round(time.Millisecond))
 	run.settings(limited)
 	return run, nil

@@ -93,6 +93,8 @@ func (s *Stand) serve(t testing.TB, of store.Task, e store.NewExperiment, slow f
 	if e.Purpose == experiment.Confirm {
 		reference := measurement(of.Spec, 1.04, n, nil) // the place was a little slower then
 		m.Reference, m.Serving.Reference = reference.Metrics, reference.Serving.Cells
+		m.Serving.Launches = []experiment.Launch{{Side: "candidate", Log: "engine", Command: m.Serving.Command, LoadSeconds: 42},
+			{Side: "baseline", Log: "baseline engine", Command: []string{"vllm", "serve", "defaults"}, LoadSeconds: 40}, {Side: "baseline", Log: "baseline engine 3", Command: []string{"vllm", "serve", "defaults"}}}
 	}
 	report := wire.Report{Version: wire.Version, Worker: "node-a", Experiment: g.Experiment, Task: g.Task, Epoch: g.Epoch,
 		Attempt: g.Attempt, Devices: []string{"gpu-0"}, StartedAt: At(1), FinishedAt: At(2), Outcome: experiment.OutcomeSuccess,

@@ -15,6 +15,15 @@ type Serving struct {
 	Effective   map[string]string `json:"effective" nullable:"false" doc:"settings as the engine told them, which may differ from what was asked for"`
 	Notes       []string          `json:"notes" nullable:"false" doc:"what was suppressed or replaced on the way to the command"`
 	LoadSeconds float64           `json:"load_s" doc:"from the start of the engine until it served, in seconds"`
+	Launches    []Launch          `json:"launches" nullable:"false" doc:"starts of an engine, in their order; several in a confirmation"`
+}
+
+// A Launch is one start of an engine.
+type Launch struct {
+	Side        string   `json:"side" enum:"candidate,baseline"`
+	Log         string   `json:"log" doc:"stream of the engine's output"`
+	Command     []string `json:"command" nullable:"false" doc:"its command line, secrets left out"`
+	LoadSeconds float64  `json:"load_s" doc:"until it served, in seconds; 0 where it never did"`
 }
 
 // A Cell is one traffic scenario at one concurrency, measured or missing.
