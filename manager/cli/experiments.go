@@ -31,11 +31,20 @@ func (a *app) experimentsCommand() *cobra.Command {
 		})}
 	flags := cmd.Flags()
 	statusFlag(cmd, &l.Status)
-	flags.StringVar(&l.Outcome, "outcome", "", "only those that ended like this, such as out_of_memory")
+	choiceFlag(cmd, &l.Outcome, "outcome", "only those that ended as ", outcomes()...)
 	flags.BoolVar(&confirmations, "confirmations", false, "list confirmations too")
 	flags.IntVar(&l.Limit, "limit", 0, "how many at most; 0 means all")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// outcomes are the words for how an experiment may end.
+func outcomes() []string {
+	var words []string
+	for _, o := range experiment.Outcomes() {
+		words = append(words, string(o))
+	}
+	return words
 }
 
 // statusFlag gives a command --status of experiments.

@@ -29,29 +29,43 @@ characters are taken out.`,
 			if err != nil {
 				return err
 			}
-			w := &logWriter{app: a}
 			if follow {
-				return c.FollowLogs(ctx, args[0], n, attempt, w.write)
+				return c.FollowLogs(ctx, args[0], n, attempt, (&logWriter{app: a}).write)
 			}
-			for after := ""; ; {
-				page, err := c.Logs(ctx, args[0], n, attempt, after)
-				if err != nil {
-					return err
-				}
-				for _, chunk := range page.Items {
-					if err := w.write(chunk); err != nil {
-						return err
-					}
-				}
-				if after = page.Next; after == "" {
-					return nil
-				}
-			}
+			return a.printLogs(ctx, c, args[0], n, attempt)
 		})}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the experiment has ended")
 	cmd.Flags().IntVar(&attempt, "attempt", 0, "only this attempt; 0 means all")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON lines with stable field names")
 	return cmd
+}
+
+// printLogs prints what there is by now of an attempt; 0 means all.
+func (a *app) printLogs(ctx context.Context, c *client.Client, ref string, number, attempt int) error {
+	w := &logWriter{app: a}
+	for after := ""; ; {
+		page, err := c.Logs(ctx, ref, number, attempt, after)
+		if err != nil {
+			return err
+		}
+		for _, chunk := range page.Items {
+			if err := w.write(chunk); err != nil {
+				return err
+			}
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	if w.where == "" && !a.json {
+		what := ""
+		if attempt != 0 {
+			what = fmt.Sprintf("attempt %d of ", attempt)
+		}
+		a.complain(fmt.Sprintf("fleetune: there is no output of %sexperiment %d of %s", what, number, ref))
+		a.complain(fmt.Sprintf("  next: fleetune experiments %s %d tells its attempts and what they came to", ref, number))
+	}
+	return nil
 }
 
 // numberOrLatest is the experiment that is asked for, else one that runs, else

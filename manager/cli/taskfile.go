@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -90,7 +91,11 @@ func (a *app) readTask(path string) taskFile {
 		f.source, err = readFile(path)
 	}
 	if err != nil {
-		f.blame(task.Problem{Severity: task.Error, Message: "cannot be read: " + reason(err).Error(), Nearest: neighbour(path)})
+		p := task.Problem{Severity: task.Error, Message: "cannot be read: " + reason(err).Error()}
+		if errors.Is(err, fs.ErrNotExist) {
+			p.Nearest = neighbour(path)
+		}
+		f.blame(p)
 		return f
 	}
 	var problems []task.Problem
