@@ -99,7 +99,7 @@ func vendor(where []store.Measured, not string) string {
 			continue
 		}
 		for _, d := range e.Node.Devices {
-			if slices.Contains(e.Experiment.Devices, d.ID) && d.Vendor != not {
+			if slices.Contains(e.Devices, d.ID) && d.Vendor != not {
 				return d.Vendor
 			}
 		}

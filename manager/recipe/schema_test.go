@@ -108,7 +108,7 @@ func TestValuesAreThoseOfTheProductionStack(t *testing.T) {
 	require.Subset(t, m.VllmConfig.ExtraArgs, []string{"--max-num-seqs", "--served-model-name", "chat"})
 
 	m, class = written("vllm-amd")
-	require.Equal(t, "", *class, "the chart's own is NVIDIA's")
+	require.Empty(t, *class, "the chart's own is NVIDIA's")
 	require.Equal(t, "amd.com/gpu", m.RequestGPUType)
 	require.Equal(t, 1, m.RequestGPU)
 	require.True(t, m.VllmConfig.EnablePrefixCaching, "vLLM has it on, and the chart turns off what it is not told")
@@ -119,7 +119,7 @@ func TestValuesAreThoseOfTheProductionStack(t *testing.T) {
 	uncached.Parameters["enable-prefix-caching"] = false
 	uncached.Vendor = node.CPU
 	m, class = read(uncached)
-	require.Equal(t, "", *class)
+	require.Empty(t, *class)
 	require.Zero(t, m.RequestGPU)
 	require.False(t, m.VllmConfig.EnablePrefixCaching)
 	require.NotContains(t, m.VllmConfig.ExtraArgs, "--no-enable-prefix-caching", "the chart writes it")
@@ -136,7 +136,7 @@ func TestModelIsWhereTheEngineLooks(t *testing.T) {
 		var deployment appsv1.Deployment
 		require.NoError(t, yaml.Unmarshal([]byte(strings.Split(text, "\n---\n")[0]), &deployment))
 		c := deployment.Spec.Template.Spec.Containers[0]
-		words := append(c.Command, c.Args...)
+		words := slices.Concat(c.Command, c.Args)
 		model := words[slices.Index(words, "--host")-1]
 		if !strings.HasPrefix(model, "/") {
 			require.Contains(t, model, "/", "%s: the hub has it", name)

@@ -174,7 +174,7 @@ func TestLocalSearchStaysBesideTheBest(t *testing.T) {
 	if n := len(slices.DeleteFunc(slices.Clone(restarted), func(q space.Point) bool { return apart(q, best) == 1 })); n < 10 {
 		t.Errorf("of 20 restarts %d are elsewhere", n)
 	}
-	if slices.EqualFunc(points, restarted, func(a, b space.Point) bool { return maps.Equal(a, b) }) {
+	if slices.EqualFunc(points, restarted, maps.Equal[space.Point, space.Point]) {
 		t.Error("restarts change nothing")
 	}
 }

@@ -77,7 +77,10 @@ func (g gains) Less(i, j int) bool {
 	return g[i].at < g[j].at
 }
 func (g gains) Swap(i, j int) { g[i], g[j] = g[j], g[i] }
-func (g *gains) Push(x any)   { *g = append(*g, x.(gain)) }
+func (g *gains) Push(x any) {
+	added := x.(gain)
+	*g = append(*g, added)
+}
 func (g *gains) Pop() any {
 	last := (*g)[len(*g)-1]
 	*g = (*g)[:len(*g)-1]
