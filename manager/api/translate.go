@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/fleetune/fleetune/manager/api/v1"
 	"github.com/fleetune/fleetune/manager/autotuner"
 	"github.com/fleetune/fleetune/manager/preset"
+	"github.com/fleetune/fleetune/manager/store"
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -17,6 +19,43 @@ type speaker struct{ a *API }
 
 func (s speaker) Submit(ctx context.Context, in v1.Submission) (v1.Submitted, error) {
 	return s.a.submit(ctx, in)
+}
+
+func (s speaker) Replace(ctx context.Context, task uuid.UUID, in v1.Submission) (v1.Submitted, error) {
+	return s.a.accept(ctx, in, func(ctx context.Context, n store.NewTask) (store.Task, error) {
+		return s.a.store.ReplaceTask(ctx, task, n, true)
+	})
+}
+
+func (s speaker) Again(ctx context.Context, t store.Task, paused bool) (store.Task, error) {
+	n, err := s.a.again(ctx, t)
+	if err != nil {
+		return store.Task{}, err
+	}
+	n.Paused = paused
+	r := s.a.retirer()
+	// What is among the records counts for the task that comes, too.
+	if _, err := r.Weigh(ctx, t.ID); err != nil {
+		return store.Task{}, refuseDeletion(t, err)
+	}
+	if err := s.a.freeze(ctx, &n); err != nil {
+		return store.Task{}, err
+	}
+	created, err := r.Replace(ctx, t.ID, n)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNeverStarts) {
+		return created, problem(http.StatusConflict, "submit its file again, with what it needs", "task %s cannot run again: %s", t.Name, err.Error())
+	}
+	if err != nil {
+		return created, refuseDeletion(t, err)
+	}
+	return created, nil
+}
+
+func (s speaker) Delete(ctx context.Context, t store.Task) error {
+	if _, err := s.a.retirer().Delete(ctx, t.ID, "deleted by its user"); err != nil {
+		return refuseDeletion(t, err)
+	}
+	return nil
 }
 
 func (s speaker) Problem(ctx context.Context, err error) *v1.Problem {

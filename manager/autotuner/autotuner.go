@@ -27,6 +27,13 @@ import (
 type Manager interface {
 	// Submit hands a task in.
 	Submit(ctx context.Context, s v1.Submission) (v1.Submitted, error)
+	// Replace puts a task into the place of one that has not begun.
+	Replace(ctx context.Context, task uuid.UUID, s v1.Submission) (v1.Submitted, error)
+	// Again puts a task that has ended back to where it was when it was handed
+	// in, and deletes what was measured of it; tuning records stay.
+	Again(ctx context.Context, task store.Task, paused bool) (store.Task, error)
+	// Delete deletes a task that has ended.
+	Delete(ctx context.Context, task store.Task) error
 	// Problem turns any error into what is told of it.
 	Problem(ctx context.Context, err error) *v1.Problem
 	// Streaming is a context that ends with ctx and when the server stops.

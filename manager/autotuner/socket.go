@@ -2,6 +2,7 @@ package autotuner
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -86,8 +87,11 @@ func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
 	switch {
 	case serving.Err() != nil:
 		_ = conn.Close(websocket.StatusGoingAway, "the manager stops") // the client may be gone
+	case errors.Is(err, errOver):
+		_ = conn.Close(websocket.StatusNormalClosure, "there is nothing more to tell")
 	case gone.Err() == nil && err != nil:
 		t.log.Debug().Err(err).Str("task", of.task.Name).Msg("a socket ended")
+		_ = s.over("the manager cannot read its database or bus; connect again in a moment") // it may be the connection that failed
 		_ = conn.Close(websocket.StatusInternalError, "try again in a moment")
 	default:
 		_ = conn.CloseNow()
@@ -127,6 +131,9 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 			// What was written before the end is told before the end.
 			if err := s.say(talk.frames(s.of)); err != nil {
 				return err
+			}
+			if e.Kind == "deleted" {
+				return s.over("task " + s.of.task.Name + " was deleted, or another took its place")
 			}
 			if err := s.say(t.frames(s.ctx, s.of, e)); err != nil {
 				return err
@@ -198,6 +205,18 @@ func (s *socket) say(frames []frame, err error) error {
 		}
 	}
 	return err
+}
+
+// errOver ends a socket that has told why.
+var errOver = errors.New("there is nothing more to tell")
+
+// over tells why nothing more comes.
+func (s *socket) over(why string) error {
+	f := frame{Type: "error", TaskID: s.of.task.Number, Timestamp: float64(time.Now().UnixNano()) / float64(time.Second), Message: why}
+	if s.of.number > 0 {
+		f.ExperimentID = &s.of.number
+	}
+	return errors.Join(s.write(f), errOver)
 }
 
 func (s *socket) ping() error {

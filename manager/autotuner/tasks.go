@@ -22,15 +22,13 @@ func (t *Translator) taskRoutes(r chi.Router) {
 	r.Get("/{task}", t.serve(t.showTask))
 	r.Post("/{task}/start", t.serve(t.startTask))
 	r.Post("/{task}/cancel", t.serve(t.cancelTask))
-	const again = "a task stays what it was handed in as; submit it again under another name"
-	const keeps = "results are kept, so that what was measured stays known; cancel the task to end it"
-	const logs = "output is kept by experiment: GET /api/tasks/{task}/experiments/{number}/logs, or fleetune logs"
-	r.Put("/{task}", t.serve(instead501(again)))
-	r.Patch("/{task}", t.serve(instead501(again+"; /start and /cancel change its status")))
-	r.Delete("/{task}", t.serve(instead501(keeps)))
-	r.Post("/{task}/restart", t.serve(instead501(again)))
-	r.Post("/{task}/clear", t.serve(instead501(keeps)))
-	r.HandleFunc("/{task}/logs", t.serve(instead501(logs)))
+	r.Put("/{task}", t.serve(t.replaceTask))
+	r.Patch("/{task}", t.serve(t.patchTask))
+	r.Delete("/{task}", t.serve(t.deleteTask))
+	r.Post("/{task}/restart", t.serve(t.restartTask))
+	r.Post("/{task}/clear", t.serve(t.clearTask))
+	r.Get("/{task}/logs", t.taskLog)
+	r.Delete("/{task}/logs", t.serve(instead501("a task's log is made from what happened to it, and goes with the task")))
 	r.Get("/{task}/experiments/{number}/logs", t.logs)
 }
 
@@ -109,15 +107,21 @@ func (t *Translator) createTask(r *http.Request) (int, any, error) {
 		}
 		return 0, nil, err
 	}
-	created, err := t.store.Task(r.Context(), submitted.Task.ID.String())
+	d, err := t.submitted(r.Context(), submitted)
+	return http.StatusCreated, d, err
+}
+
+// submitted is a task that was just handed in, with what is doubtful in it.
+func (t *Translator) submitted(ctx context.Context, s v1.Submitted) (fullTask, error) {
+	created, err := t.store.Task(ctx, s.Task.ID.String())
 	if err != nil {
-		return 0, nil, err
+		return fullTask{}, err
 	}
-	d, err := t.full(r.Context(), created)
-	for _, warning := range submitted.Warnings {
+	d, err := t.full(ctx, created)
+	for _, warning := range s.Warnings {
 		d.Warnings = append(d.Warnings, warning.String())
 	}
-	return http.StatusCreated, d, err
+	return d, err
 }
 
 func (t *Translator) listTasks(r *http.Request) (int, any, error) {
@@ -160,12 +164,14 @@ func (t *Translator) showTaskNamed(r *http.Request) (int, any, error) {
 }
 
 func (t *Translator) startTask(r *http.Request) (int, any, error) {
-	return t.change(r, func(ctx context.Context, found store.Task) error {
-		if found.State == store.TaskWaiting {
-			return refuse(http.StatusBadRequest, "task %s starts by itself when the tasks it depends on are completed", found.Name)
-		}
-		return t.store.Resume(ctx, found.ID)
-	}, "only a pending task can be started")
+	return t.change(r, t.start, "only a pending task can be started")
+}
+
+func (t *Translator) start(ctx context.Context, of store.Task) error {
+	if of.State == store.TaskWaiting {
+		return refuse(http.StatusBadRequest, "task %s starts by itself when the tasks it depends on are completed", of.Name)
+	}
+	return t.store.Resume(ctx, of.ID)
 }
 
 func (t *Translator) cancelTask(r *http.Request) (int, any, error) {

@@ -267,6 +267,19 @@ func (s *Store) LiveTasks(ctx context.Context) ([]Task, error) {
 	return pgx.CollectRows(rows, scanTask)
 }
 
+// Describe changes how a task is described: the only word of it that nothing
+// follows from.
+func (s *Store) Describe(ctx context.Context, id uuid.UUID, description string) error {
+	tag, err := s.pool.Exec(ctx, `UPDATE tasks SET spec = jsonb_set(spec, '{description}', to_jsonb($2::text)) WHERE id = $1`, id, description)
+	if err != nil {
+		return fmt.Errorf("describing a task: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fmt.Errorf("task %s: %w", id, ErrNotFound)
+	}
+	return nil
+}
+
 // Pause holds a task back: what runs goes on, nothing new is granted.
 func (s *Store) Pause(ctx context.Context, id uuid.UUID) error {
 	return s.changeTask(ctx, id, `UPDATE tasks SET state = 'paused', paused_at = now()
