@@ -83,7 +83,8 @@ func (t *term) listen(ctx context.Context) error {
 	})
 }
 
-// specs remembers the tasks whose results arrive: a task never changes.
+// specs remembers the tasks whose results arrive: a task never
+// changes, save in how it is described.
 type specs struct {
 	store *store.Store
 	mu    sync.Mutex
