@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/fleetune/fleetune/proto/task/internal/document"
 	"github.com/fleetune/fleetune/proto/task/internal/form"
 )
 
@@ -77,15 +78,14 @@ func table(b *bytes.Buffer, title string, t reflect.Type, c comments) {
 			without = "required"
 		}
 		var bounds []string
-		for rule := range strings.SplitSeq(f.Tag.Get("jsonschema"), ",") {
-			name, value, _ := strings.Cut(rule, "=")
-			switch name {
+		for _, rule := range document.Rules(f) {
+			switch rule.Name {
 			case "default":
-				without = "`" + value + "`"
+				without = "`" + rule.Value + "`"
 			case "minimum":
-				bounds = append(bounds, "at least "+value)
+				bounds = append(bounds, "at least "+rule.Value)
 			case "maximum":
-				bounds = append(bounds, "at most "+value)
+				bounds = append(bounds, "at most "+rule.Value)
 			}
 		}
 		holds := strings.Join(append([]string{holds(f)}, bounds...), ", ")
@@ -97,14 +97,8 @@ func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
 // holds says in words what a field takes.
 func holds(f reflect.StructField) string {
-	var words []string
-	for rule := range strings.SplitSeq(f.Tag.Get("jsonschema"), ",") {
-		if word, ok := strings.CutPrefix(rule, "enum="); ok {
-			words = append(words, "`"+word+"`")
-		}
-	}
-	if len(words) > 0 {
-		return strings.Join(words, ", ")
+	if words := document.Enum(f); len(words) > 0 {
+		return "`" + strings.Join(words, "`, `") + "`"
 	}
 	return named(f.Type)
 }

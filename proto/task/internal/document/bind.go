@@ -211,7 +211,7 @@ const extraPrefix = "x-"
 
 // field binds one field and, when that went well, checks its bounds.
 func (b *Binder) field(n *Node, path string, f reflect.StructField, dst reflect.Value) {
-	if words := enum(f); len(words) > 0 && n.Kind != Text {
+	if words := Enum(f); len(words) > 0 && n.Kind != Text {
 		b.Mismatch(n, path, Choice(words))
 		return
 	}

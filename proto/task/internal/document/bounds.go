@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -11,25 +12,28 @@ import (
 	"github.com/fleetune/fleetune/proto/space"
 )
 
-// rules reads a field's jsonschema tag. A comma within a value is written \,.
-func rules(f reflect.StructField) [][2]string {
+// A Rule is what a field's tag says of its values, such as maximum=10.
+type Rule struct{ Name, Value string }
+
+// Rules reads a field's jsonschema tag. A comma within a value is written \,.
+func Rules(f reflect.StructField) []Rule {
 	tag := strings.ReplaceAll(f.Tag.Get("jsonschema"), `\,`, "\x00")
 	if tag == "" {
 		return nil
 	}
-	var out [][2]string
+	var list []Rule
 	for part := range strings.SplitSeq(tag, ",") {
-		key, value, _ := strings.Cut(part, "=")
-		out = append(out, [2]string{key, strings.ReplaceAll(value, "\x00", ",")})
+		name, value, _ := strings.Cut(part, "=")
+		list = append(list, Rule{name, strings.ReplaceAll(value, "\x00", ",")})
 	}
-	return out
+	return list
 }
 
 // rule returns the first rule of a name.
 func rule(f reflect.StructField, name string) (string, bool) {
-	for _, r := range rules(f) {
-		if r[0] == name {
-			return r[1], true
+	for _, r := range Rules(f) {
+		if r.Name == name {
+			return r.Value, true
 		}
 	}
 	return "", false
@@ -52,19 +56,19 @@ func (b *Binder) bounds(n *Node, path string, f reflect.StructField, v reflect.V
 	}
 }
 
-// enum lists the words a field may hold, none when any will do.
-func enum(f reflect.StructField) []string {
+// Enum lists the words a field may hold, none when any will do.
+func Enum(f reflect.StructField) []string {
 	var words []string
-	for _, r := range rules(f) {
-		if r[0] == "enum" {
-			words = append(words, r[1])
+	for _, r := range Rules(f) {
+		if r.Name == "enum" {
+			words = append(words, r.Value)
 		}
 	}
 	return words
 }
 
 func (b *Binder) textBounds(n *Node, path string, f reflect.StructField, s string) {
-	if known := enum(f); len(known) > 0 {
+	if known := Enum(f); len(known) > 0 {
 		b.OneOf(n, path, s, known)
 		return
 	}
@@ -80,10 +84,8 @@ func (b *Binder) textBounds(n *Node, path string, f reflect.StructField, s strin
 
 // OneOf reports a word that is not among the known ones.
 func (b *Binder) OneOf(n *Node, path, word string, known []string) bool {
-	for _, k := range known {
-		if k == word {
-			return true
-		}
+	if slices.Contains(known, word) {
+		return true
 	}
 	nearest := space.Nearest(strings.ToLower(word), known)
 	b.Add(Problem{Line: n.Line, Column: n.Column, Field: path,
