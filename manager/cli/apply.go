@@ -20,13 +20,13 @@ func (a *app) applyCommand() *cobra.Command {
 	var force, dry bool
 	var choice recipeChoice
 	cmd := &cobra.Command{Use: "apply TASK", Short: "Put a task's best configuration to use",
-		Long: `Put a task's best configuration to use: render the task's apply template with the
-winner's values into its target, and test it. The task must have completed, the winner
-must be confirmed and fast enough, and the template must be the one that was submitted.
-When the test fails the old file comes back.
+		Long: `Put a task's best configuration to use: render the task's apply template with
+the winner's values into its target, and test it. The task must have completed,
+the winner must be confirmed and fast enough, and the template must be the one
+that was submitted. When the test fails the old file comes back.
 
-A task that tunes an inference server is applied with --as: its best configuration is
-written as a file for the place where it will run.`,
+A task that tunes an inference server is applied with --as: its best
+configuration is written as a file for the place where it will run.`,
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			d, err := c.Task(ctx, args[0])

@@ -111,6 +111,7 @@ that "fleetune up" runs on this machine.`,
 	}
 	root.AddCommand(a.versionCommand(), exitCodesTopic())
 	strict(root)
+	fitHelp(root, a.Out.Width)
 	return root
 }
 

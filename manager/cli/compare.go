@@ -17,12 +17,14 @@ func (a *app) compareCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "compare A B [C…]", Short: "Put experiments side by side, with what is noise and what is not",
-		Long: `Put experiments side by side. Each is a task, which stands for its best experiment,
-or TASK#NUMBER or TASK#baseline. Everything is told against the first.
+		Long: `Put experiments side by side. Each is a task, which stands for its best
+experiment, or TASK#NUMBER or TASK#baseline. Everything is told against the
+first.
 
 A difference counts where the 95 % interval of the ratio of medians leaves 1 out
-(bootstrap); with fewer than three samples on a side nothing is claimed. Experiments
-that were measured on different work are shown beside each other, but not compared.`,
+(bootstrap); with fewer than three samples on a side nothing is claimed.
+Experiments that were measured on different work are shown beside each other,
+but not compared.`,
 		Args: upTo(-1, "two experiments or more"), ValidArgsFunction: a.completeTasks(true),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if len(args) < 2 {

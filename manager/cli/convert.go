@@ -14,9 +14,9 @@ import (
 func (a *app) convertCommand() *cobra.Command {
 	var to string
 	cmd := &cobra.Command{Use: "convert STUDY", Short: "Turn a study file of auto-tuning-vllm into a task file",
-		Long: `Turn a study file of auto-tuning-vllm into a task file, which is printed or written
-with --to. What has no counterpart here is said on standard error. Task files of LLM
-Autotuner need no conversion: submit takes them as they are.`,
+		Long: `Turn a study file of auto-tuning-vllm into a task file, which is printed or
+written with --to. What has no counterpart here is said on standard error. Task
+files of LLM Autotuner need no conversion: submit takes them as they are.`,
 		Args: one("a study file"),
 		RunE: a.interruptible(func(_ context.Context, _ *cobra.Command, args []string) error {
 			in := a.In

@@ -30,14 +30,16 @@ type deleting struct {
 func (a *app) deleteCommand() *cobra.Command {
 	var how deleting
 	cmd := &cobra.Command{Use: "delete [TASK…]", Short: "Delete tasks that have ended; tuning records are kept",
-		Long: `Delete tasks that have ended, by name, or all that --status and --older-than select.
+		Long: `Delete tasks that have ended, by name, or all that --status and --older-than
+select.
 
-What goes: the tasks with their experiments, attempts, metrics, output and events, and
-their files where no other task refers to them. What stays: the tuning records that
-their experiments made (fleetune records), and an event that tells of the deletion.
+What goes: the tasks with their experiments, attempts, metrics, output and
+events, and their files where no other task refers to them. What stays: the
+tuning records that their experiments made (fleetune records), and an event that
+tells of the deletion.
 
-A task that has not ended is refused: cancel it first. On a terminal you are asked
-before anything is deleted; elsewhere --yes is needed.`,
+A task that has not ended is refused: cancel it first. On a terminal you are
+asked before anything is deleted; elsewhere --yes is needed.`,
 		Args: cobra.ArbitraryArgs, ValidArgsFunction: a.completeTasks(true),
 		Example: `  fleetune delete matmul
   fleetune delete --status failed,cancelled --older-than 30d --dry-run`,

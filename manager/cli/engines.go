@@ -18,8 +18,9 @@ func (a *app) enginesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "engines [ENGINE [ARGUMENT]]", Short: "Look up the engines that tasks can tune, and their arguments",
 		Long: `Look up the engines that tasks can tune, and their arguments.
 
-With an engine: the arguments that are commonly tuned, or --all. With an argument,
-or a part of its name: what it takes. Any of these can be a parameter of a task.`,
+With an engine: the arguments that are commonly tuned, or --all. With an
+argument, or a part of its name: what it takes. Any of these can be a parameter
+of a task.`,
 		Example: `  fleetune engines
   fleetune engines vllm --version 0.10.0
   fleetune engines sglang mem-fraction-static

@@ -173,7 +173,7 @@ func exitCodesTopic() *cobra.Command {
     5  the task failed or was cancelled (wait, watch, submit --watch)
   130  interrupted by Ctrl-C; the task goes on
 
-With --json, a command that fails before it has printed anything prints an object
-whose field "error" has message, problems, next and exit_code.`,
+With --json, a command that fails before it has printed anything prints an
+object whose field "error" has message, problems, next and exit_code.`,
 	}
 }

@@ -31,9 +31,9 @@ func (a *app) insightCommand() *cobra.Command {
 		Long: `Say which parameters matter, how each one acts, and how the search went.
 
 Importance is the share of the predicted variance over the valid points that a
-parameter alone explains. By value draws the objective as predicted for each value of
-the parameter, averaged over the others, in the order of the values and on one scale
-for all parameters.`,
+parameter alone explains. By value draws the objective as predicted for each
+value of the parameter, averaged over the others, in the order of the values and
+on one scale for all parameters.`,
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			d, err := c.Insight(ctx, args[0], objective)

@@ -20,9 +20,9 @@ func (a *app) logsCommand() *cobra.Command {
 	var follow bool
 	var attempt int
 	cmd := &cobra.Command{Use: "logs TASK [NUMBER]", Short: "Print what an experiment's programs wrote",
-		Long: `Print what an experiment's programs wrote: NUMBER, else one that runs, else the last
-that ran. Output to a file or pipe is passed on as it is; on a terminal, control
-characters are taken out.`,
+		Long: `Print what an experiment's programs wrote: NUMBER, else one that runs, else the
+last that ran. Output to a file or pipe is passed on as it is; on a terminal,
+control characters are taken out.`,
 		Args: upTo(2, "a task and maybe an experiment's number"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			n, err := a.numberOrLatest(ctx, c, args)
@@ -134,7 +134,7 @@ func (a *app) exportCommand() *cobra.Command {
 	var format, output string
 	var l client.Listing
 	var confirmations, cells bool
-	cmd := &cobra.Command{Use: "export TASK", Short: "Write a task's experiments, or their cells, as CSV, JSON, JSON lines or XLSX",
+	cmd := &cobra.Command{Use: "export TASK", Short: "Write experiments or cells as CSV, JSON, JSON lines or XLSX",
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if format == "" {

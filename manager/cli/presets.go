@@ -19,7 +19,8 @@ func (a *app) presetsCommand() *cobra.Command {
 	var category, runtime string
 	cmd := &cobra.Command{Use: "presets", Short: "List named sets of engine parameters, and change them",
 		Long: `List named sets of engine parameters that tasks start from. Those that come with
-Fleetune stay as they are: export one, change it, and import it under another name.
+Fleetune stay as they are: export one, change it, and import it under another
+name.
 
 "show" and "merge" print parameters as a task file writes them.`,
 		Args: none,

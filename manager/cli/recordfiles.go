@@ -88,9 +88,10 @@ func (a *app) readRecords(file string) ([]records.Record, error) {
 func (a *app) recordsMergeCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{Use: "merge FILE… --output FILE", Short: "Merge files of records into one, without a manager",
-		Long: `Merge files of records into one, without a manager. It is the union of all that they
-and the output hold, in whatever order: a record that is in several is there once.
-Damaged lines are dropped and reported; readers see the old file or the new one.`,
+		Long: `Merge files of records into one, without a manager. It is the union of all that
+they and the output hold, in whatever order: a record that is in several is
+there once. Damaged lines are dropped and reported; readers see the old file or
+the new one.`,
 		Args: upTo(-1, "one file of records or several"),
 		RunE: a.interruptible(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			if output == "" {

@@ -22,10 +22,11 @@ func (a *app) recordsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "records", Short: "Look up, list, pin and carry what tuning has measured",
 		Long: `Look up, list, pin and carry what tuning has measured.
 
-Tasks that end leave their measurements as records, under a key that says what was
-measured, on what work, where and how. A runtime asks for the winner when it starts:
+Tasks that end leave their measurements as records, under a key that says what
+was measured, on what work, where and how. A runtime asks for the winner when it
+starts:
 
-    fleetune records get gemm --workload m=4096,dtype=fp16 --env device="NVIDIA H100" --json`,
+    fleetune records get gemm -w m=4096,dtype=fp16 -e device="NVIDIA H100"`,
 		Args: none, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(a.recordsGetCommand(), a.recordsListCommand(), a.recordsShowCommand(), a.recordsPinCommand(), a.recordsUnpinCommand(),
 		a.recordsExportCommand(), a.recordsImportCommand(), a.recordsMergeCommand())
@@ -38,13 +39,14 @@ func (a *app) recordsGetCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "get OPERATION", Short: "Print the winner for a workload",
 		Long: `Print the winner for a workload. Exit code 3 says that no record serves.
 
-Facts are NAME=VALUE, several separated by commas or given again; a value may be JSON,
-and the environment's may be "*", which agrees with everything. Facts of the workload
-and extras have to agree, save numbers of the workload with --nearest. A fact of the
-environment that is left out is not known: then the winner is marked soft.
+Facts are NAME=VALUE, several separated by commas or given again; a value may be
+JSON, and the environment's may be "*", which agrees with everything. Facts of
+the workload and extras have to agree, save numbers of the workload with
+--nearest. A fact of the environment that is left out is not known: then the
+winner is marked soft.
 
-With --file, the records of files answer where the manager knows none or cannot be
-reached: a pin goes before the winner, the manager before the files.`,
+With --file, the records of files answer where the manager knows none or cannot
+be reached: a pin goes before the winner, the manager before the files.`,
 		Args: one("the name of an operation"),
 		RunE: a.interruptible(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			q.Operation = args[0]
@@ -248,8 +250,8 @@ func (a *app) recordsExportCommand() *cobra.Command {
 	var l client.RecordListing
 	var output string
 	cmd := &cobra.Command{Use: "export", Short: "Write records to a file, merged with what it holds",
-		Long: `Write records to a file, merged with what it holds. Damaged lines of the file are
-dropped and reported; readers see the old file or the new one, never a part.`,
+		Long: `Write records to a file, merged with what it holds. Damaged lines of the file
+are dropped and reported; readers see the old file or the new one, never a part.`,
 		Args: none,
 		RunE: a.calls(func(ctx context.Context, c *client.Client, _ []string) error {
 			body, err := c.ExportRecords(ctx, l)

@@ -12,9 +12,9 @@ import (
 func (a *app) reportCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{Use: "report TASK", Short: "Write what was found as one HTML page with charts",
-		Long: `Write what was found as one HTML page: the best beside the baseline, the course of the
-search, what matters, every experiment, and how it was made. The page holds all it
-needs; it can be mailed, kept and printed.`,
+		Long: `Write what was found as one HTML page: the best beside the baseline, the course
+of the search, what matters, every experiment, and how it was made. The page
+holds all it needs; it can be mailed, kept and printed.`,
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if output == "" && a.Out.Live {

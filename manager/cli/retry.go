@@ -17,8 +17,8 @@ func (a *app) retryCommand() *cobra.Command {
 the next free NAME-runN, or --name. The task itself stays as it ended, and its
 results with it; fleetune compare shows both side by side.
 
---failures measures only what did not succeed. Tuning records answer the points that
-did, which takes a place like the one they were measured at.`,
+--failures measures only what did not succeed. Tuning records answer the points
+that did, which takes a place like the one they were measured at.`,
 		Args: one("a task's name or id"), ValidArgsFunction: a.completeTasks(false),
 		RunE: a.calls(func(ctx context.Context, c *client.Client, args []string) error {
 			if how.Paused && watch {

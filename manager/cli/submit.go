@@ -17,11 +17,11 @@ func (a *app) submitCommand() *cobra.Command {
 	var examples int
 	cmd := &cobra.Command{Use: "submit FILE…", Short: "Hand task files in and print the tasks' names",
 		Long: `Hand task files in and print the tasks' names. The files that a task names as
-sources are read beside it and travel with it. "-" reads a task from standard input.
-Of several files none is handed in before all are found good.
+sources are read beside it and travel with it. "-" reads a task from standard
+input. Of several files none is handed in before all are found good.
 
---dry-run checks without a manager, and shows the size of the space, how much of it
-the constraints leave, and the first rendered commands.`,
+--dry-run checks without a manager, and shows the size of the space, how much of
+it the constraints leave, and the first rendered commands.`,
 		Args: upTo(-1, "one task file or several"),
 		RunE: a.interruptible(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			if name != "" && len(args) > 1 {

@@ -57,7 +57,7 @@ func registry() []entry {
 		{Strategy{"grid_search", "every valid point in the order of the task file", false, false}, sequence.Grid},
 		{Strategy{"random", "valid points drawn uniformly, without repeats", false, false}, sequence.Random},
 		{Strategy{"quasi_random", "scrambled Sobol' points carried into the valid set", false, false}, sequence.Quasi},
-		{Strategy{"bayesian", "the default: a Gaussian process and a Parzen estimator take turns", true, false}, prepared(bayesian.New)},
+		{Strategy{"bayesian", "the usual choice: a Gaussian process and a Parzen estimator take turns", true, false}, prepared(bayesian.New)},
 		{Strategy{"gp", "Gaussian process on the measured values and failures, expected improvement over the valid points", true, false}, prepared(gp.New)},
 		{Strategy{"tpe", "tree-structured Parzen estimator: what the best points have in common and the others have not", true, false}, prepared(tpe.New)},
 		{Strategy{"genetic", "children of the best points, one objective or several", true, false}, prepared(evolve.NewGenetic)},

@@ -156,9 +156,9 @@ func managerCommand(version string) *cobra.Command {
 		Short: "Run a manager against a NATS server and a PostgreSQL of your own",
 		Long: `Run a manager against a NATS server and a PostgreSQL of your own.
 
-Several managers may run against the same two: all serve the API, one dispatches.
-The database's URL is read from FLEETUNE_POSTGRES unless --postgres is given, so
-that its password need not stand in the process list.`,
+Several managers may run against the same two: all serve the API, one
+dispatches. The database's URL is read from FLEETUNE_POSTGRES unless --postgres
+is given, so that its password need not stand in the process list.`,
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {

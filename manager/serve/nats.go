@@ -20,7 +20,8 @@ func natsCommand() *cobra.Command {
 		Use:   "nats",
 		Short: "Run the embedded NATS server by itself",
 		Long: `Run the NATS server that "fleetune up" embeds in a process of its own: one file
-store, users and permissions derived from one secret. For a cluster, run nats-server.`,
+store, users and permissions derived from one secret. For a cluster, run
+nats-server.`,
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -36,12 +36,12 @@ func upCommand(version string) *cobra.Command {
 	f := upFlags{version: version}
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Run Fleetune on this machine: manager, NATS, a private PostgreSQL and a worker",
+		Short: "Run it all here: manager, NATS, a private PostgreSQL and a worker",
 		Long: `Run all of Fleetune on this machine, with nothing to configure.
 
-Everything listens on this machine only unless --listen says otherwise; a token in
-the state folder guards it. The first interrupt lets running experiments finish,
-the second hands them back: they go on when Fleetune is up again.`,
+Everything listens on this machine only unless --listen says otherwise; a token
+in the state folder guards it. The first interrupt lets running experiments
+finish, the second hands them back: they go on when Fleetune is up again.`,
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		RunE:         func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },

@@ -19,9 +19,9 @@ func analyzeCommand() *cobra.Command {
 	o.flags(all)
 	c := &cobra.Command{
 		Use:   "analyze-trace [FILE]",
-		Short: "Tell what a trace or dataset asks of a server, without sending it",
+		Short: "Tell what a trace asks of a server, without sending it",
 		Example: "  fleetune bench analyze-trace conversations.jsonl.gz\n" +
-			"  fleetune bench analyze-trace trace.jsonl.gz --synthesis-prefix-len-multiplier 1.5\n" +
+			"  fleetune bench analyze-trace trace.jsonl.gz --synthesis-max-osl 500\n" +
 			"  fleetune bench analyze-trace --public-dataset azure_code_2023",
 		Args:          cobra.MaximumNArgs(1),
 		SilenceUsage:  true,

@@ -28,16 +28,20 @@ func Command(fleet Fleet) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure an OpenAI-compatible server under load",
-		Long: "Send traffic to an OpenAI-compatible server and measure what comes back.\n\n" +
-			"Prompts are synthetic, or come from a file: conversations, recorded traces, agentic trees.\n" +
-			"The load is a closed loop (--concurrency), an open one (--request-rate), the recorded\n" +
-			"schedule (--fixed-schedule) or users (--user-centric-rate). Ctrl-C ends a run with a\n" +
-			"valid partial report.\n\n" +
-			"Exit codes: 0 measured, even if some requests failed; 1 every request failed, too many did,\n" +
-			"a share of the load was lost, or the run broke; 2 a mistake in what was typed; 130 ended by Ctrl-C.",
-		Example: "  fleetune bench -u http://localhost:8000 -m my-model -c 8 --traffic-scenario 'D(512,128)' -n 100\n" +
-			"  fleetune bench -m my-model -r 20 -d 60s --goodput 'time_to_first_token:200 inter_token_latency:20'\n" +
-			"  fleetune bench -m my-model --search concurrency=1:256 --goodput time_to_first_token:500 -n 200",
+		Long: `Send traffic to an OpenAI-compatible server and measure what comes back.
+
+Prompts are synthetic, or come from a file: conversations, recorded traces,
+agentic trees. The load is a closed loop (--concurrency), an open one
+(--request-rate), the recorded schedule (--fixed-schedule) or users
+(--user-centric-rate). Ctrl-C ends a run with a valid partial report.
+
+Exit codes: 0 measured, even if some requests failed; 1 every request failed,
+too many did, a share of the load was lost, or the run broke; 2 a mistake in
+what was typed; 130 ended by Ctrl-C.`,
+		Example: `  fleetune bench -u http://localhost:8000 -m my-model -c 8 -n 100 \
+      --traffic-scenario 'D(512,128)'
+  fleetune bench -m my-model -r 20 -d 60s --goodput 'ttft:200 tpot:20'
+  fleetune bench -m my-model --search concurrency=1:256 --goodput ttft:500`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -16,7 +16,7 @@ func plotCommand() *cobra.Command {
 	path := ""
 	c := &cobra.Command{
 		Use:               "plot REPORT.json…",
-		Short:             "Draw one or more reports side by side, as one self-contained page",
+		Short:             "Draw reports side by side, as one self-contained page",
 		Example:           "  fleetune bench plot before.json after.json -o plot.html",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: files("json"),
@@ -42,7 +42,7 @@ func lanesCommand() *cobra.Command {
 	path := ""
 	c := &cobra.Command{
 		Use:               "swim-lane REQUESTS.jsonl",
-		Short:             "Draw every request of a run on its session's lane, as one self-contained page",
+		Short:             "Draw every request of a run on its session's lane, as a page",
 		Example:           "  fleetune bench -f agents/ -c 8 --requests requests.jsonl\n  fleetune bench swim-lane requests.jsonl -o lanes.html",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: files("jsonl"),

@@ -18,9 +18,12 @@ func turnsCommand() *cobra.Command {
 	shown, text := report.Shown{}, 0
 	c := &cobra.Command{
 		Use:   "turn-messages RAW.jsonl|inputs.json|DIRECTORY",
-		Short: "Tell what every turn of a run sent: what its prompt kept of the one before, and what was new",
-		Long: "Tell what every turn of a run sent: what its prompt kept of the one before, and what was new.\n\n" +
-			"It reads whole requests (--aiperf-dir DIR --export-level raw), an inputs.json, or such a directory.",
+		Short: "Tell what each turn kept of the one before, and what was new",
+		Long: `Tell what every turn of a run sent: what its prompt kept of the one before, and
+what was new.
+
+It reads whole requests (--aiperf-dir DIR --export-level raw), an inputs.json,
+or such a directory.`,
 		Example: "  fleetune bench -f agents/ -c 8 --aiperf-dir run --export-level raw\n" +
 			"  fleetune bench turn-messages run\n" +
 			"  fleetune bench turn-messages run -o turns.html --text 100000",

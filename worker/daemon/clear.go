@@ -22,12 +22,13 @@ func clearCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clear DEVICE...",
 		Short: "End the quarantine of this node's devices",
-		Long: `End the quarantine of devices of this node, whose ids "fleetune workers --devices"
-lists with the reasons.
+		Long: `End the quarantine of devices of this node. Their ids, with the reasons, are in
+"fleetune workers --devices".
 
-A device is quarantined when it cannot be proven that nothing of an attempt still
-uses it. Make sure of that first. Workers that run here use the device again
-within seconds; none needs a restart. Give --slots as the worker was given it.`,
+A device is quarantined when it cannot be proven that nothing of an attempt
+still uses it. Make sure of that first. Workers that run here use the device
+again within seconds; none needs a restart. Give --slots as the worker was given
+it.`,
 		Args:         cobra.MinimumNArgs(1),
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, ids []string) error {

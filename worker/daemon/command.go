@@ -41,7 +41,7 @@ func Command(use, version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: "Run a worker on this node",
-		Long: `Run a worker: it finds this node's devices, joins the fleet and runs experiments.
+		Long: `Run a worker: it finds this node's devices, joins the fleet, runs experiments.
 
 Join with the address of a manager and the join token in FLEETUNE_TOKEN:
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/fleetune/fleetune/proto/task"
 	"github.com/fleetune/fleetune/shared/hardware"
+	"github.com/fleetune/fleetune/shared/terminal"
 	"github.com/fleetune/fleetune/worker/simulate/model"
 	"github.com/fleetune/fleetune/worker/simulate/settings"
 )
@@ -90,25 +91,27 @@ type options struct {
 // Command is the program: `fleetune-worker simulate-engine`.
 func Command() *cobra.Command {
 	return &cobra.Command{
-		Use:   name + " " + flagGPU + " NAME [" + flagEngine + " vllm|sglang] ENGINE-ARGUMENTS",
+		Use:   name + " " + flagGPU + " NAME [FLAGS] ARGUMENTS",
 		Short: "Serve as an inference engine on a GPU would, without the GPU",
 		Long: `Serve the OpenAI API as vLLM or SGLang would on a GPU that this machine lacks.
 
 Flags of the simulation come first; everything after them is the engine's own
 command line, read as the engine reads it:
 
-  ` + flagGPU + ` NAME            the GPU: ` + strings.Join(hardware.Names(), ", ") + `
+  ` + flagGPU + ` NAME            the GPU, one of those below
   ` + flagEngine + ` NAME         vllm (default) or sglang
-  ` + flagVersion + ` VERSION     version of the engine's flags (default: the newest known)
-  ` + flagSpeed + ` FACTOR        how much faster than the clock simulated time passes (1)
+  ` + flagVersion + ` VERSION     version of the engine's flags (the newest)
+  ` + flagSpeed + ` FACTOR        how much faster than the clock time passes (1)
   ` + flagSeed + ` N              seed of the steps' jitter (1)
-  ` + flagArchitecture + ` JSON   the model's shape, as JSON or a file; a model's config.json is one
+  ` + flagArchitecture + ` JSON   the model's shape or its file, as config.json
+
+GPUs: ` + strings.Join(terminal.Wrap(strings.Join(hardware.Names(), ", "), 74), "\n  ") + `
 
 What it says is nonsense and what it measures is a model's estimate: a rehearsal
 of a task, not a measurement.`,
-		Example:            "  fleetune-worker " + name + " " + flagGPU + " h100-sxm serve meta-llama/Llama-3.1-8B-Instruct --max-num-seqs 64 --port 8123",
-		DisableFlagParsing: true,
-		SilenceUsage:       true,
+		Example:            "  fleetune-worker " + name + " " + flagGPU + " h100-sxm \\\n      serve meta-llama/Llama-3.1-8B-Instruct --port 8123",
+		DisableFlagParsing: true, DisableFlagsInUseLine: true,
+		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			if len(words) == 1 && (words[0] == "--help" || words[0] == "-h") {
 				return cmd.Help()

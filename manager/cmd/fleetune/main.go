@@ -5,6 +5,8 @@ package main
 import (
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/fleetune/fleetune/manager/cli"
 	"github.com/fleetune/fleetune/manager/search/replay"
 	"github.com/fleetune/fleetune/manager/serve"
@@ -14,7 +16,9 @@ import (
 // version is set when a release is built.
 var version = "dev"
 
-func main() {
-	commands := append(serve.Commands(version), replay.Command(), bench.Command(serve.Fleet{Getenv: os.Getenv}))
-	os.Exit(cli.Main(version, commands...))
+func main() { os.Exit(cli.Main(version, commands()...)) }
+
+// commands are those of other rooms than the command line's own.
+func commands() []*cobra.Command {
+	return append(serve.Commands(version), replay.Command(), bench.Command(serve.Fleet{Getenv: os.Getenv}))
 }

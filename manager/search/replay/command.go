@@ -33,22 +33,23 @@ func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay TABLE…",
 		Short: "Compare samplers on recorded tables, without a device",
-		Long: `Compare samplers on recorded tables: every point that a sampler proposes is looked
-up instead of measured.
+		Long: `Compare samplers on recorded tables: every point that a sampler proposes is
+looked up instead of measured.
 
 A table is an export of a task's experiments (CSV, JSON or JSON lines), a Kernel
-Tuner cache, a T4 result file, any other CSV file, an index.json that describes CSV
-files, or a folder of these; each file may be compressed (.gz). Where a CSV file does
-not say which columns are parameters, those before "status" or "outcome" are, or else
-the first ones that tell its rows apart; the answer says which.
-Points that are there more than once count by their median.
+Tuner cache, a T4 result file, any other CSV file, an index.json that describes
+CSV files, or a folder of these; each file may be compressed (.gz). Where a CSV
+file does not say which columns are parameters, those before "status" or
+"outcome" are, or else the first ones that tell its rows apart; the answer says
+which. Points that are there more than once count by their median.
 
 Several metrics make a front: then shares are of its hypervolume. A metric, and
 --failed, may be an expression over columns.`,
 		Example: `  fleetune export my-task -o results.json && fleetune replay results.json
-  fleetune replay loads.csv.gz --by model --failed 'n_failed > 0' --direction maximize \
+  fleetune replay loads.csv.gz --by model --failed 'n_failed > 0' \
+      --direction maximize \
       --metric 'per_user=tok_s / users' --metric 'per_gpu=tok_s / n_gpus'
-  fleetune replay cache.json --sampler bayesian,tpe,random --seeds 30 --batch 8 --json`,
+  fleetune replay cache.json --sampler bayesian,tpe,random --batch 8 --json`,
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			if err := o.check(paths); err != nil {
 				return err
