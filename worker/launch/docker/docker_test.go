@@ -227,6 +227,29 @@ func TestContainerThatIgnoresSIGTERM(t *testing.T) {
 	require.Zero(t, left(t, l))
 }
 
+// A process that carries the attempt's tag outside of the container, as one that
+// its daemon lost sight of would, is ended with the container.
+func TestStopEndsWhatCarriesTheTag(t *testing.T) {
+	l := newLauncher(t, "node-tagged")
+	spec := specOf(t, testengine.Good)
+	v, err := l.Launch(t.Context(), spec)
+	require.NoError(t, err)
+	stray := exec.Command("sleep", "1000")
+	stray.Env = []string{process.TagVariable + "=" + spec.Tag}
+	require.NoError(t, stray.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- stray.Wait() }()
+	require.NoError(t, v.Stop(t.Context(), time.Second))
+	select {
+	case err := <-ended:
+		require.ErrorContains(t, err, "killed")
+	case <-time.After(time.Minute):
+		require.NoError(t, stray.Process.Kill())
+		<-ended
+		t.Fatal("it outlived the engine")
+	}
+}
+
 func TestContainerThatEnds(t *testing.T) {
 	l := newLauncher(t, "ends")
 	v, err := l.Launch(t.Context(), specOf(t, testengine.DiesLoading))
