@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/fleetune/fleetune/worker/daemon"
+	"github.com/spf13/cobra"
 )
 
 // version is set by the linker.
@@ -19,11 +20,29 @@ func main() {
 	cmd := daemon.Command("fleetune-worker", version)
 	cmd.Version = version
 	cmd.SilenceErrors = true
-	if err := cmd.ExecuteContext(context.Background()); err != nil {
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return mistake{err} })
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := cmd.ValidateFlagGroups(); err != nil {
+			return mistake{err}
+		}
+		return nil
+	}
+	if at, err := cmd.ExecuteContextC(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "fleetune-worker:", err)
+		if errors.As(err, &mistake{}) {
+			fmt.Fprintln(os.Stderr, "  next:", at.CommandPath(), "--help")
+		}
 		os.Exit(status(err))
 	}
 }
+
+// A mistake is in what was typed.
+type mistake struct{ error }
+
+func (m mistake) Unwrap() error { return m.error }
+
+// ExitStatus is what the program ends with.
+func (mistake) ExitStatus() int { return 2 }
 
 // status is what the program ends with: an error's own, or 1.
 func status(err error) int {
