@@ -144,14 +144,14 @@ func (t *Translator) listExperiments(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	documents := make([]experimentDocument, len(list))
-	phases := map[uuid.UUID]map[int]string{}
+	phases := map[uuid.UUID]map[int]store.Phase{}
 	for i, e := range list {
 		if e.State == experiment.Running && phases[e.TaskID] == nil {
 			if phases[e.TaskID], err = t.store.Phases(ctx, e.TaskID); err != nil {
 				return 0, nil, err
 			}
 		}
-		documents[i] = documentOf(tasks[e.TaskID], e, phases[e.TaskID][e.Number])
+		documents[i] = documentOf(tasks[e.TaskID], e, phases[e.TaskID][e.Number].Name)
 	}
 	return http.StatusOK, documents, nil
 }
@@ -176,7 +176,7 @@ func (t *Translator) taskExperiments(r *http.Request) (int, any, error) {
 			return 0, nil, err
 		}
 		for _, e := range list {
-			documents = append(documents, documentOf(of, e, phases[e.Number]))
+			documents = append(documents, documentOf(of, e, phases[e.Number].Name))
 			f.After = e.Number
 		}
 		if len(list) < f.Limit {
@@ -194,7 +194,7 @@ func (t *Translator) showExperiment(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, documentOf(of, e, phases[e.Number]), nil
+	return http.StatusOK, documentOf(of, e, phases[e.Number].Name), nil
 }
 
 // experiment finds an experiment by its id here, or by its own.

@@ -2,6 +2,7 @@ package autotuner
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -32,12 +33,12 @@ func runningStatus(of store.Task, phase string) string {
 }
 
 // phases are those of the running experiments that a subject is about.
-func (t *Translator) phases(ctx context.Context, of subject) (map[int]string, error) {
+func (t *Translator) phases(ctx context.Context, of subject) (map[int]store.Phase, error) {
 	all, err := t.store.Phases(ctx, of.task.ID)
 	if err != nil || of.number == 0 {
 		return all, err
 	}
-	maps.DeleteFunc(all, func(number int, _ string) bool { return number != of.number })
+	maps.DeleteFunc(all, func(number int, _ store.Phase) bool { return number != of.number })
 	return all, nil
 }
 
@@ -47,16 +48,19 @@ type begun struct {
 	Status     string `json:"status"`
 }
 
-// doing is the data of experiment_progress and benchmark_started.
+// doing is the data of experiment_progress, benchmark_started and
+// benchmark_progress.
 type doing struct {
 	Status string `json:"status"`
 	// Phase is Fleetune's own, finer than the status.
 	Phase string `json:"phase"`
+	// Detail says how far the phase is, in words.
+	Detail string `json:"detail,omitempty"`
 }
 
 // phaseFrames tell what has changed between two looks at the experiments that
 // run. Those whose attempt was lost begin again when another worker has them.
-func (t *Translator) phaseFrames(ctx context.Context, of subject, before, now map[int]string) ([]frame, error) {
+func (t *Translator) phaseFrames(ctx context.Context, of subject, before, now map[int]store.Phase) ([]frame, error) {
 	var frames []frame
 	at := float64(time.Now().UnixNano()) / float64(time.Second)
 	for _, number := range slices.Sorted(maps.Keys(now)) {
@@ -64,21 +68,27 @@ func (t *Translator) phaseFrames(ctx context.Context, of subject, before, now ma
 		old, known := before[number]
 		if !known {
 			e, err := t.store.Experiment(ctx, of.task.ID, number)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // its task was deleted meanwhile
+			}
 			if err != nil {
 				return nil, err
 			}
 			frames = append(frames, startedFrame(of, e, at))
 		}
-		status := runningStatus(of.task, phase)
-		switch f := (frame{Type: "experiment_progress", TaskID: of.task.Number, Timestamp: at, ExperimentID: &number, Message: phase,
-			Data: doing{status, phase}}); {
-		case phase == "" || phase == old:
-		case status == benchmarking && (!known || runningStatus(of.task, old) != benchmarking):
-			f.Type = "benchmark_started"
-			frames = append(frames, f)
-		default:
-			frames = append(frames, f)
+		if phase.Name == "" || phase == old {
+			continue
 		}
+		status := runningStatus(of.task, phase.Name)
+		f := frame{Type: "experiment_progress", TaskID: of.task.Number, Timestamp: at, ExperimentID: &number, Message: phase.Name,
+			Data: doing{status, phase.Name, phase.Detail}}
+		switch {
+		case status == benchmarking && (!known || runningStatus(of.task, old.Name) != benchmarking):
+			f.Type = "benchmark_started"
+		case status == benchmarking && phase.Name == old.Name:
+			f.Type, f.Message = "benchmark_progress", phase.Detail
+		}
+		frames = append(frames, f)
 	}
 	return frames, nil
 }

@@ -17,8 +17,7 @@ import (
 const (
 	// beat is how often a socket is asked whether the client is there.
 	beat = 15 * time.Second
-	// look is how often it is seen what workers do and what programs write:
-	// neither makes events.
+	// look is how often it is seen what programs write, where it is told.
 	look = time.Second
 	// patience is how long one frame may take to be written or answered.
 	patience = 5 * time.Second
@@ -52,7 +51,7 @@ type subject struct {
 	// experiment's id, where it is one.
 	experiment uuid.UUID
 	// told are the experiments that the client knows to run, and their phases.
-	told map[int]string
+	told map[int]store.Phase
 }
 
 // watch upgrades a request to a socket and writes frames until the client goes
@@ -102,22 +101,26 @@ func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
 func (t *Translator) follow(s *socket, cursor int64) error {
 	// What runs already is known from the task, and written before is the log's.
 	var err error
+	working := t.feed.Working()
 	if s.of.told, err = t.phases(s.ctx, s.of); err != nil {
 		return err
 	}
 	var talk *talker
+	var looks <-chan time.Time
 	if s.of.number > 0 {
 		if talk, err = t.listen(s.ctx, s.of.experiment); err != nil {
 			return err
 		}
 		defer talk.close(s.gone)
+		ticker := time.NewTicker(look)
+		defer ticker.Stop()
+		looks = ticker.C
 	}
 	if err := s.greet(); err != nil {
 		return err
 	}
-	beats, looks := time.NewTicker(beat), time.NewTicker(look)
+	beats := time.NewTicker(beat)
 	defer beats.Stop()
-	defer looks.Stop()
 	for {
 		events, changed, err := t.feed.After(s.ctx, cursor)
 		if err != nil {
@@ -144,8 +147,13 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 		}
 		select {
 		case <-changed:
-		case <-looks.C:
-			if err := t.look(s, talk); err != nil {
+		case <-working:
+			working = t.feed.Working() // before the look, which then misses nothing
+			if err := t.look(s); err != nil {
+				return err
+			}
+		case <-looks:
+			if err := s.say(talk.frames(s.of)); err != nil {
 				return err
 			}
 		case <-beats.C:
@@ -158,18 +166,15 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 	}
 }
 
-// look tells what workers began, and what programs wrote, since the last look.
-func (t *Translator) look(s *socket, talk *talker) error {
+// look tells what workers began, and went on to, since the last look.
+func (t *Translator) look(s *socket) error {
 	now, err := t.phases(s.ctx, s.of)
 	if err != nil {
 		return err
 	}
 	frames, err := t.phaseFrames(s.ctx, s.of, s.of.told, now)
 	s.of.told = now
-	if err := s.say(frames, err); err != nil {
-		return err
-	}
-	return s.say(talk.frames(s.of))
+	return s.say(frames, err)
 }
 
 // A socket is one client's connection.

@@ -130,6 +130,9 @@ func (t *term) grant(ctx context.Context, batch []request) error {
 		}
 		t.reply(r.msg, reply)
 	}
+	if len(left) > 0 {
+		t.news.worked()
+	}
 	t.mail.haveBeenClaimed(left)
 	return nil
 }

@@ -16,6 +16,8 @@ const newsEvery = 200 * time.Millisecond
 type news struct {
 	mu      sync.Mutex
 	numbers map[uuid.UUID][]int
+	// work says that experiments were claimed, or taken back.
+	work bool
 }
 
 func newNews() *news { return &news{numbers: map[uuid.UUID][]int{}} }
@@ -26,19 +28,33 @@ func (n *news) add(task uuid.UUID, number int) {
 	n.numbers[task] = append(n.numbers[task], number)
 }
 
-func (n *news) take() map[uuid.UUID][]int {
+// worked notes that what workers do has changed.
+func (n *news) worked() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	taken := n.numbers
-	n.numbers = map[uuid.UUID][]int{}
-	return taken
+	n.work = true
 }
 
-// announce tells watchers of finished experiments, a few times a second.
+func (n *news) take() (numbers map[uuid.UUID][]int, work bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	numbers, work = n.numbers, n.work
+	n.numbers, n.work = map[uuid.UUID][]int{}, false
+	return numbers, work
+}
+
+// announce tells watchers of finished experiments, and that others were
+// claimed, a few times a second.
 func (t *term) announce(ctx context.Context) error {
 	for pause(ctx, newsEvery) {
-		if numbers := t.news.take(); len(numbers) > 0 {
+		numbers, work := t.news.take()
+		if len(numbers) > 0 {
 			if err := t.Store.AnnounceProgress(ctx, numbers); err != nil {
+				return err
+			}
+		}
+		if work {
+			if err := t.Store.AnnounceWork(ctx); err != nil {
 				return err
 			}
 		}

@@ -81,6 +81,7 @@ func (t *term) takeBack(ctx context.Context, now time.Time) error {
 	for _, l := range lost {
 		t.fleet.ended(l.Experiment, l.Epoch)
 	}
+	t.news.worked()
 	var again []requeued
 	for _, r := range taken {
 		t.Metrics.requeued.Inc()

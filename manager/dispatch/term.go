@@ -74,7 +74,7 @@ func (t *term) keepLease(ctx context.Context) error {
 
 // listen tells the planner of tasks that the API changed.
 func (t *term) listen(ctx context.Context) error {
-	return t.Store.Listen(ctx, []string{store.ChannelTasks}, func(_, id string) {
+	return t.Store.Listen(ctx, []string{store.ChannelTasks}, func() {}, func(_, id string) {
 		if parsed, err := uuid.Parse(id); err == nil {
 			t.mail.taskChanged(parsed)
 		} else {

@@ -84,9 +84,18 @@ func (s *Store) TrimEvents(ctx context.Context, age time.Duration) error {
 	return nil
 }
 
+// AnnounceWork tells watchers that what workers do has changed.
+func (s *Store) AnnounceWork(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, `SELECT pg_notify($1, '')`, ChannelWork); err != nil {
+		return fmt.Errorf("announcing work: %w", err)
+	}
+	return nil
+}
+
 // Listen calls f for every notification on the channels until ctx ends or the
-// connection is lost; it holds a connection of its own. f must not block.
-func (s *Store) Listen(ctx context.Context, channels []string, f func(channel, payload string)) error {
+// connection is lost; it holds a connection of its own. From the call of ready
+// on none is missed, until Listen returns. Neither must block.
+func (s *Store) Listen(ctx context.Context, channels []string, ready func(), f func(channel, payload string)) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
@@ -99,6 +108,7 @@ func (s *Store) Listen(ctx context.Context, channels []string, f func(channel, p
 			return fmt.Errorf("listening on %s: %w", channel, err)
 		}
 	}
+	ready()
 	for {
 		n, err := own.WaitForNotification(ctx)
 		if err != nil {

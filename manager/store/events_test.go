@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fleetune/fleetune/manager/store"
+	"github.com/fleetune/fleetune/proto/wire"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -118,11 +119,47 @@ func TestListenersHearOfCommits(t *testing.T) {
 	heard := make(chan string, 16)
 	listening := make(chan error, 1)
 	go func() {
-		listening <- g.Listen(ctx, []string{store.ChannelTasks}, func(_, payload string) { heard <- payload })
+		listening <- g.Listen(ctx, []string{store.ChannelTasks}, func() {}, func(_, payload string) { heard <- payload })
 	}()
 	g.awaitListener()
 	row := g.create(spec("t", 1))
 	require.Equal(t, row.ID.String(), <-heard)
+	cancel()
+	require.ErrorIs(t, <-listening, context.Canceled)
+}
+
+// What workers do is announced when it changes, and only then.
+func TestListenersHearOfWork(t *testing.T) {
+	g := newGround(t)
+	worker := store.Worker{Name: "w1", State: store.WorkerOnline, LastBeatAt: time.Now()}
+	require.NoError(t, g.SaveWorkers(t.Context(), []store.Worker{worker}))
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, ready := make(chan string, 16), make(chan struct{})
+	listening := make(chan error, 1)
+	go func() {
+		listening <- g.Listen(ctx, []string{store.ChannelTasks, store.ChannelWork}, func() { close(ready) },
+			func(channel, _ string) { heard <- channel })
+	}()
+	<-ready
+	save := func() { require.NoError(t, g.SaveWorkers(t.Context(), []store.Worker{worker})) }
+	mark := func() { require.NoError(t, g.SetDrain(t.Context(), "w1", false)) }
+	held := wire.Held{Experiment: uuid.Max, Epoch: 1, Phase: "load"}
+	worker.LastBeatAt = worker.LastBeatAt.Add(time.Second)
+	save() // another beat, that tells nothing new
+	mark()
+	worker.Held = []wire.Held{held}
+	save()
+	mark()
+	save()
+	mark()
+	held.Detail = "half of it"
+	worker.Held = []wire.Held{held}
+	save()
+	worker.State = store.WorkerLost
+	save()
+	for i, want := range []string{store.ChannelTasks, store.ChannelWork, store.ChannelTasks, store.ChannelTasks, store.ChannelWork, store.ChannelWork} {
+		require.Equal(t, want, <-heard, i)
+	}
 	cancel()
 	require.ErrorIs(t, <-listening, context.Canceled)
 }

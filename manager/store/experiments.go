@@ -260,23 +260,27 @@ func (s *Store) Counts(ctx context.Context, tasks []uuid.UUID) (map[uuid.UUID]Co
 	return counts, nil
 }
 
+// A Phase is what a worker does for an experiment, and how far it is, in words;
+// both are empty before it has said anything.
+type Phase struct{ Name, Detail string }
+
 // Phases tells what is done for each of a task's running experiments, by
-// number: what the worker that holds it said last, "" before it said anything.
-// Confirmations are left out, as in the counts.
-func (s *Store) Phases(ctx context.Context, task uuid.UUID) (map[int]string, error) {
+// number, as the worker that holds it said last. Confirmations are left out, as
+// in the counts.
+func (s *Store) Phases(ctx context.Context, task uuid.UUID) (map[int]Phase, error) {
 	rows, err := s.pool.Query(ctx, `WITH held AS (
-			SELECT h->>'experiment' AS experiment, (h->>'epoch')::bigint AS epoch, h->>'phase' AS phase
+			SELECT h->>'experiment' AS experiment, (h->>'epoch')::bigint AS epoch, h->>'phase' AS phase, h->>'detail' AS detail
 			FROM workers CROSS JOIN jsonb_array_elements(held) AS h WHERE state IN ('online', 'draining'))
-		SELECT e.number, coalesce(h.phase, '') FROM experiments e
+		SELECT e.number, coalesce(h.phase, ''), coalesce(h.detail, '') FROM experiments e
 		LEFT JOIN held h ON h.experiment = e.id::text AND h.epoch = e.epoch
 		WHERE e.task_id = $1 AND e.state = 'running' AND e.purpose <> 'confirm'`, task)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is done for experiments: %w", err)
 	}
-	phases := map[int]string{}
+	phases := map[int]Phase{}
 	var number int
-	var phase string
-	if _, err := pgx.ForEachRow(rows, []any{&number, &phase}, func() error {
+	var phase Phase
+	if _, err := pgx.ForEachRow(rows, []any{&number, &phase.Name, &phase.Detail}, func() error {
 		phases[number] = phase
 		return nil
 	}); err != nil {

@@ -40,6 +40,9 @@ const (
 	ChannelTasks = "fleetune_tasks"
 	// ChannelEvents says that there are new events.
 	ChannelEvents = "fleetune_events"
+	// ChannelWork says that what workers do has changed: claims, and what beats
+	// tell. It makes no events, for it is of the moment.
+	ChannelWork = "fleetune_work"
 )
 
 // A Store is a pool of connections to the database.

@@ -47,7 +47,8 @@ func (s *Store) Workers(ctx context.Context) ([]Worker, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[Worker])
 }
 
-// SaveWorkers writes what beats have told, many workers in one statement. The
+// SaveWorkers writes what beats have told, many workers in one statement, and
+// announces it where what they do has changed. The
 // drain wish is the operator's and is left alone, but for a new session, which
 // starts without one.
 func (s *Store) SaveWorkers(ctx context.Context, workers []Worker) error {
@@ -71,12 +72,17 @@ func (s *Store) SaveWorkers(ctx context.Context, workers []Worker) error {
 	if err != nil {
 		return fmt.Errorf("encoding workers: %w", err)
 	}
-	_, err = s.pool.Exec(ctx, `INSERT INTO workers AS w (name, session, node, state, trouble, held, last_beat_at)
+	// What was held before is what the statement began with.
+	_, err = s.pool.Exec(ctx, `WITH saved AS (INSERT INTO workers AS w (name, session, node, state, trouble, held, last_beat_at)
 		SELECT name, session, node, state, trouble, held, last_beat_at
 		FROM jsonb_to_recordset($1) AS r (name text, session uuid, node jsonb, state text, trouble text, held jsonb, last_beat_at timestamptz)
 		ON CONFLICT (name) DO UPDATE SET session = excluded.session, node = excluded.node, state = excluded.state,
 			trouble = excluded.trouble, held = excluded.held, last_beat_at = excluded.last_beat_at,
-			drain = w.drain AND w.session = excluded.session`, data)
+			drain = w.drain AND w.session = excluded.session
+		RETURNING w.name, w.held, w.state), changed AS (
+		SELECT 1 FROM saved s LEFT JOIN workers w ON w.name = s.name
+		WHERE (w.held, w.state) IS DISTINCT FROM (s.held, s.state) LIMIT 1)
+		SELECT pg_notify($2, '') FROM changed`, data, ChannelWork)
 	if err != nil {
 		return fmt.Errorf("saving workers: %w", err)
 	}

@@ -93,6 +93,9 @@ func (s *Stand) Claim(t testing.TB, id uuid.UUID, worker string, devices ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Store.AnnounceWork(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	g, ok := granted[claim.ID]
 	if !ok {
 		t.Fatalf("the claim of %s was refused", id)

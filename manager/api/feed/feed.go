@@ -1,4 +1,5 @@
-// Package feed fans the store's events out to whoever watches. One goroutine
+// Package feed fans the store's events, and the word that what workers do has
+// changed, out to whoever watches. One goroutine
 // follows the database, however many watch; the newest events stay in memory,
 // and a watcher that comes back after a while reads what it missed from the
 // database.
@@ -36,11 +37,13 @@ type Feed struct {
 	recent  []store.Event
 	// changed is closed, and replaced, when events arrive.
 	changed chan struct{}
+	// working is closed, and replaced, when what workers do has changed.
+	working chan struct{}
 }
 
 // New makes a feed. It follows nothing until Run.
 func New(s *store.Store, log zerolog.Logger) *Feed {
-	return &Feed{store: s, log: log, changed: make(chan struct{})}
+	return &Feed{store: s, log: log, changed: make(chan struct{}), working: make(chan struct{})}
 }
 
 // Run follows the store until ctx ends. Without it watchers see nothing new.
@@ -65,15 +68,24 @@ func (f *Feed) Run(ctx context.Context) {
 }
 
 // listen turns notifications into wake-ups, over a connection that it opens
-// again whenever it is lost.
+// again whenever it is lost. What was announced meanwhile may be anything.
 func (f *Feed) listen(ctx context.Context, wake chan<- struct{}) {
+	heard := func(channel, _ string) {
+		if channel == store.ChannelWork {
+			f.worked()
+			return
+		}
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+	missed := func() {
+		heard(store.ChannelEvents, "")
+		heard(store.ChannelWork, "")
+	}
 	for {
-		err := f.store.Listen(ctx, []string{store.ChannelEvents}, func(string, string) {
-			select {
-			case wake <- struct{}{}:
-			default:
-			}
-		})
+		err := f.store.Listen(ctx, []string{store.ChannelEvents, store.ChannelWork}, missed, heard)
 		if ctx.Err() != nil {
 			return
 		}
@@ -159,6 +171,21 @@ func (f *Feed) Now(ctx context.Context) (int64, error) {
 		return id, nil
 	}
 	return f.store.LastEvent(ctx)
+}
+
+func (f *Feed) worked() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.working)
+	f.working = make(chan struct{})
+}
+
+// Working returns a channel that is closed when it is worth looking again at
+// what workers do.
+func (f *Feed) Working() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.working
 }
 
 // After returns the events behind the one with id after. Without any it
