@@ -83,6 +83,9 @@ func (t *Translator) watch(w http.ResponseWriter, r *http.Request, of subject) {
 	defer context.AfterFunc(gone, end)()
 	s := socket{conn: conn, ctx: ctx, gone: gone, of: of}
 	err = t.follow(&s, cursor)
+	if errors.Is(err, store.ErrNotFound) { // the task went while something of before was told of it
+		err = s.deleted()
+	}
 	switch {
 	case serving.Err() != nil:
 		_ = conn.Close(websocket.StatusGoingAway, "the manager stops") // the client may be gone
@@ -136,7 +139,7 @@ func (t *Translator) follow(s *socket, cursor int64) error {
 				return err
 			}
 			if e.Kind == "deleted" {
-				return s.over("task " + s.of.task.Name + " was deleted, or another took its place")
+				return s.deleted()
 			}
 			if err := s.say(t.frames(s.ctx, s.of, e)); err != nil {
 				return err
@@ -222,6 +225,10 @@ func (s *socket) over(why string) error {
 		f.ExperimentID = &s.of.number
 	}
 	return errors.Join(s.write(f), errOver)
+}
+
+func (s *socket) deleted() error {
+	return s.over("task " + s.of.task.Name + " was deleted, or another took its place")
 }
 
 func (s *socket) ping() error {
