@@ -79,7 +79,6 @@ func TestKernelInvariant03_DeviceIsFreeAfterEveryEnd(t *testing.T) {
 			t.Command.Run.Argv = []string{"sleep", "1000", "{{i}}"}
 			t.Optimization.IterationTimeout = task.Duration(200 * time.Millisecond)
 		},
-		func(t *task.Task) { t.Command.Bundle = "sha256:00" },
 	} {
 		bad := s.script(fmt.Sprintf("bad-%d", i), 1, "")
 		change(bad)
