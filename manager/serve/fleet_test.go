@@ -166,7 +166,7 @@ func TestALoadOfSeveralWorkers(t *testing.T) {
 		fmt.Fprintf(&lines, `{"text":"prompt number %d"}`+"\n", i)
 	}
 	require.NoError(t, os.WriteFile(trace, []byte(lines.String()), 0o600))
-	doc, err := f.bench(t.Context(), &watched{}, "--url="+server.URL, "--workers=3", "--workers-wait=5m", "--concurrency=6", "--request-count=30",
+	doc, err := f.bench(t.Context(), &watched{}, "--url="+server.URL, "--workers=3", "--concurrency=6", "--request-count=30",
 		"--input-file="+trace, "--max-tokens=4", "--api-key-env=SERVER_KEY", "--slice-duration=1s", "--aiperf-dir="+dir)
 	require.NoError(t, err)
 	requests(t, filepath.Join(dir, "profile_export.jsonl"), 30)

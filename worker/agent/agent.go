@@ -82,6 +82,7 @@ type Agent struct {
 	outbox   []*report          // on their way out
 	queues   []wire.Queue
 	hold     int
+	resting  map[string]time.Time // queues of loads that are left to others, until then
 	// leaving is this process's own end, which nothing takes back; asked is the
 	// manager's wish, which its next answer may.
 	leaving bool

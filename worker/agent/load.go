@@ -25,6 +25,33 @@ func (l Load) Stage(ctx context.Context, j command.Job) (Staged, *command.Result
 // shareDelay is how long an offer that is left to another worker stays away.
 const shareDelay = 250 * time.Millisecond
 
+// shareRest is how long whoever left one does not look where it was: the offer
+// is back before, and all others have looked once before it is over.
+const shareRest = shareDelay + lookEvery + lookEvery/4
+
+// rest keeps this worker from looking into a queue of loads for a while. Else
+// workers that look in step would snatch an offer from those that may have it.
+func (a *Agent) rest(queue string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.resting == nil {
+		a.resting = map[string]time.Time{}
+	}
+	a.resting[queue] = time.Now().Add(shareRest)
+}
+
+// rests says whether this worker leaves a queue to others.
+func (a *Agent) rests(queue string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	until, ok := a.resting[queue]
+	if ok && !time.Now().Before(until) {
+		delete(a.resting, queue)
+		ok = false
+	}
+	return ok
+}
+
 // shares says that this worker has a share of the offer's load already, or a
 // claim out for one: shares are for workers of their own, so the offer is left
 // to another. If not, the claim counts as out until it is settled.

@@ -60,7 +60,7 @@ func (a *Agent) fetchRound(ctx context.Context) (found bool) {
 		return false
 	}
 	for _, q := range queues {
-		if q.Requirements.Devices < hold {
+		if q.Requirements.Devices < hold || a.rests(q.Name) {
 			continue
 		}
 		places := a.places(q)
@@ -157,6 +157,7 @@ func (a *Agent) claim(ctx context.Context, messages []*nats.Msg, places []place)
 			continue
 		}
 		if a.shares(o) {
+			a.rest(o.Queue)
 			_ = m.NakWithDelay(shareDelay) // if this is lost, AckWait brings it back
 			continue
 		}
