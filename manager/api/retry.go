@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,25 +59,20 @@ func (a *API) retry(ctx context.Context, ref string, how v1.Retry) (v1.Task, err
 		return v1.Task{}, err
 	}
 	next.Paused = how.Paused
-	for n := 0; ; n++ {
-		name := how.Name
-		if name == "" {
-			name = runName(t.Name, n)
-		}
-		next.Spec.Rename(name) // the operation stays that of the first run
-		if how.Failures {
-			next.Spec.Records.Reuse = task.ReuseExact
-		}
-		if n == 0 {
-			if err := a.freeze(ctx, &next); err != nil {
-				return v1.Task{}, err
-			}
-		}
+	next.Spec.Rename(cmp.Or(how.Name, runName(t.Name, 0))) // the operation stays that of the first run
+	if how.Failures {
+		next.Spec.Records.Reuse = task.ReuseExact
+	}
+	if err := a.freeze(ctx, &next); err != nil {
+		return v1.Task{}, err
+	}
+	for n := 1; ; n++ {
 		created, err := a.store.CreateTask(ctx, next)
 		switch {
 		case err == nil:
 			return a.describe(ctx, created)
 		case errors.Is(err, store.ErrTaskExists) && how.Name == "" && n < tries:
+			next.Spec.Rename(runName(t.Name, n))
 			continue
 		case errors.Is(err, store.ErrTaskExists):
 			return v1.Task{}, problem(http.StatusConflict, "give it another name: fleetune retry "+t.Name+" --name NAME", "%s", err.Error())

@@ -176,9 +176,9 @@ func (r Recipe) hints(f Format) []string {
 // words is the engine's command line with the model at a path; in a container
 // it stands behind the image.
 func (r Recipe) words(model string, container bool) []string {
-	o := engine.CommandOptions{ModelPath: model, ServedName: r.Task.Serving.Benchmark.ModelName, Host: "127.0.0.1", Port: r.Port}
+	o := engine.CommandOptions{ModelPath: model, ServedName: r.servedName(model), Host: "127.0.0.1", Port: r.Port}
 	if container {
-		o.Container, o.Host, o.ServedName = true, "0.0.0.0", r.servedName(model)
+		o.Container, o.Host = true, "0.0.0.0"
 	}
 	if s := r.Task.Serving; !container || s.Launcher != "local" {
 		o.Program = s.Program // of this machine, or of the image

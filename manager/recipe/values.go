@@ -104,7 +104,7 @@ func (r Recipe) config() (string, error) {
 			model = "model-path"
 		}
 		d := doc{pair(model, r.source()), pair("host", "127.0.0.1"), pair("port", r.Port)}
-		if name := r.Task.Serving.Benchmark.ModelName; name != "" {
+		if name := r.servedName(r.source()); name != "" {
 			d = append(d, pair("served-model-name", name))
 		}
 		for _, a := range r.plan.Arguments {

@@ -112,7 +112,7 @@ func New(c Config) (*Agent, error) {
 		wake: make(chan struct{}, 1), poke: make(chan struct{}, 1),
 		slots:    make(chan struct{}, c.Staging),
 		sendable: make(chan struct{}, 1), batch: map[string]int{},
-		attempts: map[uuid.UUID]*attempt{}, loads: map[uuid.UUID]bool{}, reports: map[string]*report{},
+		attempts: map[uuid.UUID]*attempt{}, loads: map[uuid.UUID]bool{}, resting: map[string]time.Time{}, reports: map[string]*report{},
 		lease: 30 * time.Second, every: time.Second,
 	}
 	if err := a.loadSpool(); err != nil {

@@ -34,9 +34,6 @@ const shareRest = shareDelay + lookEvery + lookEvery/4
 func (a *Agent) rest(queue string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.resting == nil {
-		a.resting = map[string]time.Time{}
-	}
 	a.resting[queue] = time.Now().Add(shareRest)
 }
 
@@ -44,12 +41,7 @@ func (a *Agent) rest(queue string) {
 func (a *Agent) rests(queue string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	until, ok := a.resting[queue]
-	if ok && !time.Now().Before(until) {
-		delete(a.resting, queue)
-		ok = false
-	}
-	return ok
+	return time.Now().Before(a.resting[queue])
 }
 
 // shares says that this worker has a share of the offer's load already, or a

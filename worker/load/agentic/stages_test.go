@@ -40,7 +40,7 @@ func TestBarriersKeepTheRecordedOrder(t *testing.T) {
 		// The child's first request takes a minute this time.
 		w := &stage{service: time.Second, park: func(s Send) {
 			if s.stream == 1 && s.Turn == 0 {
-				time.Sleep(time.Minute) //nolint:forbidigo // virtual time
+				<-time.After(time.Minute) // of virtual time
 			}
 		}}
 		replay(t, Config{Trees: []*tree.Tree{overlapping()}, Lanes: 1, MaxTrees: 1, Barriers: barriers}, w, 0, false)
