@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
@@ -18,26 +17,14 @@ func (a *app) change(verb, short string, f func(context.Context, *client.Client,
 		ValidArgsFunction: a.completeTasks(true),
 	}
 	cmd.RunE = a.calls(func(ctx context.Context, c *client.Client, args []string) error {
-		list := []v1.Task{}
-		var last error
-		for _, ref := range args {
+		done, failed := each(args, func(ref string) (v1.Task, error) {
 			d, err := f(ctx, c, ref)
 			if err == nil && !a.json {
 				err = a.printf("%s is %s\n", terminal.Clean(d.Name), d.Status)
 			}
-			if err != nil {
-				if last != nil {
-					a.explain(cmd, last)
-				}
-				last = err
-				continue
-			}
-			list = append(list, d)
-		}
-		if a.json {
-			return errors.Join(last, a.printJSON(list))
-		}
-		return last
+			return d, err
+		})
+		return listed(a, cmd, done, failed)
 	})
 	a.jsonFlag(cmd)
 	return cmd

@@ -94,26 +94,12 @@ func (a *app) delete(ctx context.Context, cmd *cobra.Command, c *client.Client, 
 			return err
 		}
 	}
-	var last error
-	each := func(f func(ref string) (v1.Deletion, error)) []v1.Deletion {
-		done := []v1.Deletion{}
-		for _, ref := range refs {
-			d, err := f(ref)
-			if err == nil {
-				done = append(done, d)
-				continue
-			}
-			if last != nil {
-				a.explain(cmd, last)
-			}
-			last = err
-		}
-		return done
-	}
+	var failed []error
 	if how.dry || !how.yes {
-		weighed := each(func(ref string) (v1.Deletion, error) { return c.Delete(ctx, ref, true) })
+		var weighed []v1.Deletion
+		weighed, failed = each(refs, func(ref string) (v1.Deletion, error) { return c.Delete(ctx, ref, true) })
 		if how.dry {
-			return errors.Join(last, a.printWeighed(weighed))
+			return errors.Join(a.allButLast(cmd, failed), a.printWeighed(weighed, len(failed) > 0))
 		}
 		refs = refs[:0]
 		for _, d := range weighed {
@@ -123,24 +109,21 @@ func (a *app) delete(ctx context.Context, cmd *cobra.Command, c *client.Client, 
 		}
 		if len(refs) > 0 {
 			if err := a.ask(weighed); err != nil {
-				return errors.Join(last, err)
+				return a.allButLast(cmd, append(failed, err))
 			}
 		}
 	}
-	done := each(func(ref string) (v1.Deletion, error) {
+	done, more := each(refs, func(ref string) (v1.Deletion, error) {
 		d, err := c.Delete(ctx, ref, false)
 		if err == nil && !a.json {
 			err = a.printf("%s is deleted: %s\n", terminal.Clean(d.Name), goes(d))
 		}
 		return d, err
 	})
-	if a.json {
-		return errors.Join(last, a.printJSON(done))
-	}
-	if len(done) == 0 && last == nil {
+	if failed = append(failed, more...); len(done) == 0 && len(failed) == 0 && !a.json {
 		return a.printf("no tasks to delete\n")
 	}
-	return last
+	return listed(a, cmd, done, failed)
 }
 
 // ended lists the tasks that --status and --older-than select, by id.
@@ -200,11 +183,15 @@ func goes(d v1.Deletion) string {
 	return text
 }
 
-func (a *app) printWeighed(list []v1.Deletion) error {
-	if a.json {
+// printWeighed prints what would go; nothing where failures are all there is to
+// tell.
+func (a *app) printWeighed(list []v1.Deletion, failed bool) error {
+	switch {
+	case len(list) == 0 && failed:
+		return nil
+	case a.json:
 		return a.printJSON(list)
-	}
-	if len(list) == 0 {
+	case len(list) == 0:
 		return a.printf("no tasks to delete\n")
 	}
 	t := terminal.Table{Columns: []terminal.Column{{Title: "NAME", Least: 8}, {Title: "STATUS", Styled: true}, {Title: "FINISHED"},

@@ -119,6 +119,16 @@ func (a *app) explain(command *cobra.Command, err error) int {
 	if errors.Is(err, errInterrupted) {
 		return exitCode(err)
 	}
+	f := a.tell(command, err)
+	if a.wantsJSON(command) && !a.out.used {
+		// Standard error has told it; nobody is left to tell if this fails.
+		_ = a.printJSON(map[string]failure{"error": f})
+	}
+	return f.ExitCode
+}
+
+// tell tells people an error, with the next step.
+func (a *app) tell(command *cobra.Command, err error) failure {
 	f := told(command, err)
 	for _, p := range f.Problems {
 		a.complain(p.String())
@@ -127,11 +137,7 @@ func (a *app) explain(command *cobra.Command, err error) int {
 	if f.Next != "" {
 		a.complain("  next: " + f.Next)
 	}
-	if a.wantsJSON(command) && !a.out.used {
-		// Standard error has told it; nobody is left to tell if this fails.
-		_ = a.printJSON(map[string]failure{"error": f})
-	}
-	return f.ExitCode
+	return f
 }
 
 // wantsJSON says whether JSON was asked for on standard output, also where the
