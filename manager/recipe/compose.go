@@ -28,7 +28,7 @@ func (r Recipe) compose() (string, error) {
 	service = append(service,
 		pair("ports", []string{"127.0.0.1:" + port + ":" + port}),
 		pair("volumes", volumes),
-		pair("ipc", "host"), pair("shm_size", "16gb"),
+		pair("shm_size", "16gb"), // the launcher of the experiments gives its containers as much
 		pair("ulimits", doc{pair("memlock", -1)}))
 	service = append(append(service, r.composeDevices()...), pair("restart", "unless-stopped"))
 	return r.marshal(doc{pair("services", doc{pair(r.name(), service)}), pair("volumes", doc{pair("huggingface", nil)})})
